@@ -1,0 +1,1 @@
+"""DICOM as pure functions and values: no I/O."""

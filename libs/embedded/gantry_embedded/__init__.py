@@ -1,0 +1,1 @@
+"""PostgreSQL, Valkey and S3 from wheels under one supervisor."""

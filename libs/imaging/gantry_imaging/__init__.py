@@ -1,0 +1,1 @@
+"""Pixels: frames, codecs and rendering."""

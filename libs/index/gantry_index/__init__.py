@@ -1,0 +1,1 @@
+"""The index: schema, migrations, upsert, search and retrieval plans."""

@@ -1,0 +1,1 @@
+"""Index stream, event stream, outbox relay and the Celery application."""

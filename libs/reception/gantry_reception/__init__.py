@@ -1,0 +1,1 @@
+"""From received bytes to an acknowledged instance: the ack contract."""

@@ -1,0 +1,1 @@
+"""Synthetic studies, servers and helpers for tests."""

@@ -1,0 +1,1 @@
+"""HTTP application factory, problem details and health."""

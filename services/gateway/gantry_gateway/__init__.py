@@ -1,0 +1,1 @@
+"""DICOMweb for viewers and AI."""

@@ -1,0 +1,1 @@
+"""DIMSE for modalities."""
