@@ -1,0 +1,80 @@
+"""What every DICOMweb entry point needs of its request: partition, caller, public base."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from gantry_access.policy import Action, Principal, Resource, require
+from gantry_dicom.errors import BadRequest
+from gantry_dicom.uids import is_valid_uid
+from starlette.requests import Request
+
+from gantry_gateway.bootstrap import Components
+
+DEFAULT_PARTITION = "main"
+
+
+def components(request: Request) -> Components:
+    """Return what the composition root built."""
+    return cast("Components", request.app.state.components)
+
+
+def partition_of(request: Request) -> str:
+    """Return the partition that the path names."""
+    return str(request.path_params.get("partition", DEFAULT_PARTITION))
+
+
+def uid_of(request: Request, name: str) -> str | None:
+    """Return the UID of path parameter ``name``, if the route has it; raises ``BadRequest``."""
+    uid = request.path_params.get(name)
+    if uid is None:
+        return None
+    if not is_valid_uid(uid):
+        raise BadRequest(f"the {name} in the path is not a UID")
+    return str(uid)
+
+
+def authorise(request: Request, action: Action) -> Principal:
+    """Ask the policy point; raises ``NotAllowed``. Returns who the caller is."""
+    peer = request.client.host if request.client else ""
+    principal = Principal(name="anonymous", peer_address=peer)
+    resource = Resource(partition_of(request), uid_of(request, "study"))
+    require(components(request).policy, principal, action, resource)
+    return principal
+
+
+def base_url(request: Request) -> str:
+    """Return the public base of the partition's DICOMweb service, without a trailing slash.
+
+    The configured base wins; else scheme and host come from Forwarded or X-Forwarded-*
+    (RFC 7239), else from the request itself.
+    """
+    root = components(request).settings.public_base_url.rstrip("/") or _requested_root(request)
+    partition = request.path_params.get("partition")
+    return f"{root}/dicom-web" if partition is None else f"{root}/partitions/{partition}/dicom-web"
+
+
+def _requested_root(request: Request) -> str:
+    scheme = request.url.scheme
+    host = request.headers.get("host", request.url.netloc)
+    prefix = ""
+    forwarded = request.headers.get("forwarded")
+    if forwarded:
+        for pair in forwarded.split(",")[0].split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name.lower() == "proto":
+                scheme = value.strip('"')
+            elif name.lower() == "host":
+                host = value.strip('"')
+    else:
+        scheme = request.headers.get("x-forwarded-proto", scheme).split(",")[0].strip()
+        host = request.headers.get("x-forwarded-host", host).split(",")[0].strip()
+        prefix = request.headers.get("x-forwarded-prefix", "").rstrip("/")
+    if not _is_plain(scheme) or not _is_plain(host) or not _is_plain(prefix):
+        raise BadRequest("the host named in the request is malformed")
+    return f"{scheme}://{host}{prefix}"
+
+
+def _is_plain(text: str) -> bool:
+    # These characters go into JSON and XML documents as they are.
+    return all(character.isalnum() or character in "-._:[]/~" for character in text) and text.isascii()

@@ -1,0 +1,44 @@
+"""Settings of the gateway, read from the environment once, at start."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GatewaySettings(BaseSettings):
+    """Everything that can be set; names in the environment have the prefix ``GANTRY_``."""
+
+    model_config = SettingsConfigDict(env_prefix="GANTRY_", frozen=True)
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    http_workers: int = Field(default=1, ge=1)
+    # Base of every URL in answers; empty takes scheme and host of the request.
+    public_base_url: str = ""
+
+    store_url: str
+    store_id: str = "primary"
+    s3_access_key: str = ""
+    s3_secret_key: str = ""
+    index_dsn: str
+    redis_url: str
+    # `id:hex,id:hex`; the first seals, all open.
+    seal_keys: str
+    # Which policy stands before every route; nothing is allowed until one is chosen.
+    policy: str = "closed"
+    otlp_endpoint: str | None = None
+    log_level: str = "INFO"
+
+    lease_seconds: float = 120.0
+    # How long STOW waits for the index before it answers without it.
+    verdict_seconds: float = 5.0
+    # Bodies and parts above these are refused.
+    stow_part_bytes: int = 4 << 30
+    stow_body_bytes: int = 64 << 30
+    # Parts of one request being stored at a time.
+    stow_parallel: int = Field(default=8, ge=1)
+    # Bytes of parts and answers that this process holds at most.
+    memory_bytes: int = 512 << 20
+    search_default_limit: int = 100
+    search_maximum_limit: int = 1000
