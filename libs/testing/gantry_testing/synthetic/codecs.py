@@ -88,7 +88,7 @@ def encode_frame(pixels: Pixels, plan: PixelPlan, transfer_syntax_uid: str) -> b
         case _ if transfer_syntax_uid == JPEG2000Lossless:
             return bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k", reversible=True))
         case _ if transfer_syntax_uid == JPEG2000:
-            return bytes(imagecodecs.jpeg2k_encode(pixels, level=60, codecformat="j2k", reversible=False))
+            return bytes(imagecodecs.jpeg2k_encode(pixels, level=80, codecformat="j2k", reversible=False))
         case _ if transfer_syntax_uid == HTJ2KLossless:
             return bytes(imagecodecs.htj2k_encode(pixels, reversible=True))
         case _ if transfer_syntax_uid == HTJ2K:

@@ -200,7 +200,7 @@ def _compare(pixels: Pixels, expected: Pixels, plan: PixelPlan, *, lossy: bool) 
         difference = np.abs(pixels.astype(np.float64) - expected.astype(np.float64))
         # By rows, so that one strip of another frame is not averaged away.
         worst = difference.reshape(plan.rows, -1).mean(axis=1).max()
-        if worst > float(np.ptp(expected)) * _FRAME_TOLERANCE:
+        if worst > float(np.ptp(expected.astype(np.float64))) * _FRAME_TOLERANCE:
             raise IdentityMismatch(f"rows differ by {worst:.1f} on average, more than a lossy codec does")
         return
     wrong = np.argwhere(pixels != expected)
