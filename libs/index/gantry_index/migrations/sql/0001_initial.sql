@@ -23,6 +23,8 @@ CREATE TABLE reception (
     survivor_key        text COLLATE "C",
     reason              text,
     attempts            integer NOT NULL DEFAULT 0,
+    replaces            boolean NOT NULL DEFAULT false,   -- policy of its source: replace, not keep-first
+    frame_table         bytea,                      -- kept here while the instance row is another's
     source              bytea NOT NULL,             -- gantry.reception.v1.Source
     received_at         timestamptz NOT NULL,
     decided_at          timestamptz
@@ -73,7 +75,7 @@ CREATE TABLE study (
     first_received_at     timestamptz NOT NULL,
     updated_at            timestamptz NOT NULL,
     UNIQUE (partition, study_uid)
-);
+) WITH (fillfactor = 75);                                     -- room for counting in place
 CREATE INDEX study_newest ON study (partition, study_date DESC NULLS LAST, order_key DESC);
 CREATE INDEX study_patient ON study (partition, patient_id);
 CREATE INDEX study_patient_pk ON study (patient_pk);
@@ -120,7 +122,7 @@ CREATE TABLE series (
     version            bigint NOT NULL DEFAULT 1,
     updated_at         timestamptz NOT NULL,
     UNIQUE (study_pk, series_uid)
-);
+) WITH (fillfactor = 75);
 CREATE INDEX series_uid ON series (partition, series_uid);
 CREATE INDEX series_modality ON series (partition, modality);
 
@@ -137,10 +139,15 @@ CREATE TABLE segment (
     encoder_version integer NOT NULL,
     instance_count  integer NOT NULL,
     metadata        bytea NOT NULL,     -- zlib over the concatenated metadata objects
-    documents       bytea NOT NULL      -- zlib over the concatenated instance documents
+    documents       bytea NOT NULL,     -- zlib over the concatenated instance documents
+    -- zlib over the distinct study and series values of these instances, primed with the
+    -- metadata: what a recount needs when another instance becomes the first of its study
+    levels          bytea NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now()
 );
 ALTER TABLE segment ALTER COLUMN metadata SET STORAGE EXTERNAL;
 ALTER TABLE segment ALTER COLUMN documents SET STORAGE EXTERNAL;
+ALTER TABLE segment ALTER COLUMN levels SET STORAGE EXTERNAL;
 CREATE INDEX segment_series ON segment (series_pk);
 
 CREATE TABLE instance (
@@ -168,6 +175,8 @@ CREATE TABLE instance (
     metadata_length     integer NOT NULL,
     document_offset     integer NOT NULL,
     document_length     integer NOT NULL,
+    level_offset        integer NOT NULL,
+    level_length        integer NOT NULL,
     received_at         timestamptz NOT NULL,
     PRIMARY KEY (study_pk, sop_uid)
 );
