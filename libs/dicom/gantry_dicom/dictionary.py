@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pydicom.datadict import DicomDictionary, dictionary_VR
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_VR
 
 
 def _resolved(vr: str) -> str:
@@ -39,6 +40,6 @@ def _uncommon_vr(tag: int) -> str:
     if group & 1:
         return "LO" if 0x10 <= number <= 0xFF else "UN"  # private creator, PS3.5 7.8.1
     try:
-        return _resolved(dictionary_VR(tag))  # repeating groups 50xx, 60xx
+        return _resolved(str(dictionary_VR(tag)))  # repeating groups 50xx, 60xx
     except KeyError:
         return "UN"
