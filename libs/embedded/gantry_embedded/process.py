@@ -118,6 +118,10 @@ class ChildProcess:
     def stop(self) -> None:
         """Ask for an orderly end, wait the grace period, then kill the group."""
         self.signal(self.spec.stop_signal)
+        self.wait_and_kill()
+
+    def wait_and_kill(self) -> None:
+        """Wait the grace period, then kill what is left of the group."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(self.spec.grace_seconds)
         self.kill()

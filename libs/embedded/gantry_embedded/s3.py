@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import sysconfig
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,7 @@ class S3Server(Server):
         self.ports: dict[str, int] = {}
         self.access_key = ""
         self.secret_key = ""
+        self._cached_client: Any = None
 
     @property
     def endpoint(self) -> str:
@@ -69,6 +69,7 @@ class S3Server(Server):
         self.port = self.ports["s3"]
         self.access_key = secret(self.folder / "access-key", 10)
         self.secret_key = secret(self.folder / "secret-key", 20)
+        self._cached_client = None  # made for the keys and port of an earlier start
         identity = {
             "name": "gantry",
             "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
@@ -114,9 +115,7 @@ class S3Server(Server):
                     return False
             self.create_bucket(self.bucket)
             self._client().put_object(Bucket=self.bucket, Key=".ready", Body=b"ready")
-        except (OSError, urllib.error.URLError, botocore.exceptions.BotoCoreError):
-            return False
-        except botocore.exceptions.ClientError:
+        except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
             return False
         return True
 
@@ -137,19 +136,21 @@ class S3Server(Server):
             Path(f"/tmp/seaweedfs-{part}-{port}.sock").unlink(missing_ok=True)  # noqa: S108 - SeaweedFS's choice
 
     def _client(self) -> Any:  # noqa: ANN401 - boto3 publishes no types
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name="us-east-1",
-            config=botocore.config.Config(
-                connect_timeout=2,
-                read_timeout=5,
-                retries={"max_attempts": 1},
-                s3={"addressing_style": "path"},
-            ),
-        )
+        if self._cached_client is None:
+            self._cached_client = boto3.client(
+                "s3",
+                endpoint_url=self.endpoint,
+                aws_access_key_id=self.access_key,
+                aws_secret_access_key=self.secret_key,
+                region_name="us-east-1",
+                config=botocore.config.Config(
+                    connect_timeout=2,
+                    read_timeout=5,
+                    retries={"max_attempts": 1},
+                    s3={"addressing_style": "path"},
+                ),
+            )
+        return self._cached_client
 
 
 def _binary() -> Path:

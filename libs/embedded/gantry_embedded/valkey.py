@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from gantry_embedded.files import package_folder, private_folder, secret, write_private
 from gantry_embedded.ports import LOOPBACK, remembered_port
@@ -74,7 +76,7 @@ class ValkeyServer(Server):
     def is_ready(self) -> bool:
         """Whether the server answers PING (not while it loads its file)."""
         try:
-            with redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=1) as client:
+            with redis.Redis.from_url(self.url, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
