@@ -1,0 +1,107 @@
+"""Brings an index database to the newest schema; the only way a schema is made.
+
+Revisions are SQL files run by Alembic. Several runs at once are safe (an advisory lock
+lets them pass one by one), and a run that finds nothing to do does nothing. A statement
+waits only briefly for a table lock, so that a long search before it cannot make every
+other query queue behind the migration; the run is then tried again.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psycopg
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from gantry_dicom.errors import Unavailable
+from gantry_telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+# "gantryix" as a number: the advisory lock that one migration run holds.
+_LOCK = 0x67616E7472796978
+_LOCK_TIMEOUT = "5s"
+_CONNECT_TIMEOUT = 5
+
+
+def migrate(dsn: str, revision: str = "head", *, attempts: int = 5) -> str:
+    """Upgrade the database of ``dsn`` to ``revision``; returns the revision it now has.
+
+    Blocks; run it in a thread from asynchronous code. Raises ``Unavailable`` when the
+    database does not answer, or when other work holds a table longer than all attempts.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            return _run(dsn, revision)
+        except sqlalchemy.exc.OperationalError as error:
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable) or attempt == attempts:
+                raise Unavailable("the index database cannot be migrated now") from error
+        except psycopg.errors.LockNotAvailable as error:
+            if attempt == attempts:
+                raise Unavailable("the index database cannot be migrated now") from error
+        except psycopg.OperationalError as error:
+            raise Unavailable("the index database cannot be migrated now") from error
+        log.warning("migration_waits_for_lock", attempt=attempt)
+        time.sleep(attempt)  # lets the queries that were queued behind us pass
+    raise AssertionError("unreachable")
+
+
+def current_revision(dsn: str) -> str | None:
+    """Return the revision of the database, ``None`` before the first migration. Raises ``Unavailable``."""
+    engine = _engine(dsn)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except (sqlalchemy.exc.OperationalError, psycopg.OperationalError) as error:
+        raise Unavailable("the index database does not answer") from error
+    finally:
+        engine.dispose()
+
+
+def revisions() -> list[str]:
+    """Return every revision this release knows, oldest first."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return [script.revision for script in scripts][::-1]
+
+
+def _run(dsn: str, revision: str) -> str:
+    engine = _engine(dsn)
+    try:
+        with engine.connect() as connection:
+            # Session level and outside the migration's transactions: held to the end of the run.
+            connection.exec_driver_sql("SET statement_timeout = '10min'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+            connection.exec_driver_sql("SET statement_timeout = 0")
+            connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+            connection.commit()
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+            connection.commit()
+            reached = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()  # ends the session, and the lock with it
+    log.info("index_migrated", version=reached)
+    return reached or ""
+
+
+def _engine(dsn: str) -> sqlalchemy.Engine:
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(
+            dsn, connect_timeout=_CONNECT_TIMEOUT, application_name="gantry-migrate"
+        ),
+        poolclass=sqlalchemy.pool.NullPool,
+    )
+
+
+def _config() -> Config:
+    config = Config()
+    folder = Path(__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
