@@ -86,10 +86,11 @@ class S3Server(Server):
         ]
         return ProcessSpec(
             name="s3",
+            # Relative paths: a comma in an absolute one would be read as two folders.
             argv=(
-                *(str(_binary()), "-logtostderr=true", "server", f"-dir={self.folder / 'data'}"),
+                *(str(_binary()), "-logtostderr=true", "server", "-dir=data"),
                 *(f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", "-filer", "-s3", *ports),
-                *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={self.folder / 's3.json'}"),
+                *("-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=s3.json"),
                 *("-volume.max=500", "-volume.preStopSeconds=0", "-master.volumeSizeLimitMB=1024"),
                 *("-master.telemetry=false", "-metricsPort=0"),
                 # Alone, it elects itself: by default that takes it 10 to 20 s after a restart.

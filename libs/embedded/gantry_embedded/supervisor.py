@@ -93,14 +93,24 @@ class Supervisor:
         """Whether somebody asked for the end."""
         return self._stop_asked
 
+    def launch(self, *specs: ProcessSpec) -> None:
+        """Start processes without waiting for them."""
+        self._stage += 1
+        for spec in specs:
+            self._start(spec)
+
+    def wait_ready(self) -> None:
+        """Wait until everything launched is ready. Raises ``NotReady``."""
+        for watched in self._watched.values():
+            if watched.state == "starting":
+                watched.child.wait_ready(interrupted=self.is_stopping)
+                watched.state = "ready"
+                self._write()
+
     def start(self, *specs: ProcessSpec) -> None:
         """Start processes at the same time and wait until each is ready. Raises ``NotReady``."""
-        self._stage += 1
-        started = [self._start(spec) for spec in specs]
-        for watched in started:
-            watched.child.wait_ready(interrupted=self.is_stopping)
-            watched.state = "ready"
-        self._write()
+        self.launch(*specs)
+        self.wait_ready()
 
     def run_once(self, spec: ProcessSpec, seconds: float = 120.0) -> None:
         """Run a program to its end. Raises ``NotReady`` when it fails, lasts too long or a stop is asked."""

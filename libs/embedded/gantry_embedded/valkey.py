@@ -18,7 +18,7 @@ from gantry_embedded.server import Server
 CONFIGURATION = """\
 bind {host}
 port {port}
-dir "{folder}"
+dir .
 requirepass {password}
 appendonly {append_only}
 appendfsync everysec
@@ -56,7 +56,6 @@ class ValkeyServer(Server):
             CONFIGURATION.format(
                 host=LOOPBACK,
                 port=self.port,
-                folder=self.folder,
                 password=self.password,
                 append_only="yes" if self._durable else "no",
             ),
@@ -66,7 +65,7 @@ class ValkeyServer(Server):
         """Return how to run the server."""
         return ProcessSpec(
             name="valkey",
-            argv=(str(_binary()), str(self.folder / "valkey.conf")),
+            argv=(str(_binary()), "valkey.conf"),
             log_file=self.folder / "valkey.log",
             cwd=self.folder,
             env={"PATH": os.defpath, "HOME": str(self.folder)},

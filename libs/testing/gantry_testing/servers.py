@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gantry_index
-import psycopg
 from gantry_embedded.postgres import PostgresServer
 from gantry_embedded.s3 import S3Server
 from gantry_embedded.valkey import ValkeyServer
+from gantry_index.migrate import migrate
 
 TEMPLATE_DATABASE = "gantry_template"
 
@@ -30,9 +29,5 @@ def start_s3(folder: Path) -> S3Server:
 
 def make_index_template(server: PostgresServer) -> str:
     """Create the database every test's index is copied from; returns its name."""
-    dsn = server.create_database(TEMPLATE_DATABASE)
-    folder = Path(gantry_index.__file__).parent / "migrations" / "sql"
-    with psycopg.connect(dsn) as connection:
-        for file in sorted(folder.glob("*.sql")):
-            connection.execute(file.read_bytes())
+    migrate(server.create_database(TEMPLATE_DATABASE))
     return TEMPLATE_DATABASE
