@@ -93,8 +93,9 @@ class S3Server(Server):
                 *("-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=s3.json"),
                 *("-volume.max=500", "-volume.preStopSeconds=0", "-master.volumeSizeLimitMB=1024"),
                 *("-master.telemetry=false", "-metricsPort=0"),
-                # Alone, it elects itself: by default that takes it 10 to 20 s after a restart.
-                *("-master.electionTimeout=1s", "-master.heartbeatInterval=200ms"),
+                # Alone, it elects itself. By default that takes 10 to 20 s after a restart, and a volume
+                # server that asks before the election waits another 5 s.
+                *("-master.electionTimeout=300ms", "-master.heartbeatInterval=60ms"),
             ),
             log_file=self.folder / "s3.log",
             cwd=self.folder,
