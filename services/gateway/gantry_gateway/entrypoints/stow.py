@@ -1,0 +1,76 @@
+"""STOW-RS: ``POST /studies`` and ``POST /studies/{study}`` (PS3.18 10.5)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from gantry.reception.v1.reception_pb2 import CHANNEL_STOW, Source
+from gantry_access.policy import Action
+from gantry_dicom.errors import BadRequest, UnsupportedMediaType
+from gantry_dicom.gate import GateLimits
+from gantry_web.problems import RETRY_AFTER_SECONDS
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gantry_gateway.entrypoints.context import authorise, base_url, components, partition_of, uid_of
+from gantry_gateway.entrypoints.qido import DICOM_JSON, require_dicom_json
+from gantry_gateway.media_types import parse_media_type
+from gantry_gateway.stow_answer import PartResult, Stored, answer_body, status_of
+from gantry_gateway.stow_intake import StowIntake, StowLimits
+
+_DICOM = "application/dicom"
+
+
+async def store_instances(request: Request) -> Response:
+    """Store the instances of the body and answer what became of each."""
+    principal = authorise(request, Action.STORE)
+    require_dicom_json(request)
+    parts = components(request)
+    settings = parts.settings
+    intake = StowIntake(
+        receiver=parts.receiver,
+        verdicts=parts.verdicts,
+        spool=parts.spool,
+        limits=StowLimits(
+            part_bytes=settings.stow_part_bytes,
+            body_bytes=settings.stow_body_bytes,
+            parallel=settings.stow_parallel,
+            verdict_seconds=settings.verdict_seconds,
+            gate=GateLimits(),
+        ),
+        partition=partition_of(request),
+        study_uid=uid_of(request, "study"),
+        source=Source(
+            channel=CHANNEL_STOW, peer_address=principal.peer_address, principal=principal.name
+        ),
+    )
+    results = await _take_in(request, intake)
+    return _answer(results, base_url(request))
+
+
+async def _take_in(request: Request, intake: StowIntake) -> list[PartResult]:
+    header = request.headers.get("content-type")
+    if header is None:
+        raise UnsupportedMediaType(f"the body must be {_DICOM} or multipart/related of it")
+    content_type = parse_media_type(header)
+    if content_type.essence == _DICOM:
+        return await intake.store_single(request.stream())
+    if content_type.essence != "multipart/related":
+        raise UnsupportedMediaType(f"the body must be {_DICOM} or multipart/related of it")
+    # Some senders leave `type` out (RFC 2387 wants it); what they send is then judged part by part.
+    if content_type.parameters.get("type", _DICOM).lower() != _DICOM:
+        raise UnsupportedMediaType(f"parts must be {_DICOM}")
+    boundary = content_type.parameters.get("boundary")
+    if boundary is None:
+        raise BadRequest("multipart/related needs a boundary parameter")
+    return await intake.store_multipart(request.stream(), boundary)
+
+
+def _answer(results: list[PartResult], base: str) -> Response:
+    status = status_of(results)
+    answer = Response(answer_body(results, base), status_code=status, media_type=DICOM_JSON)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if any(isinstance(result, Stored) and not result.searchable for result in results):
+        answer.headers.append("Warning", '299 gantry "stored safely; the index will have it later"')
+    return answer

@@ -1,0 +1,191 @@
+"""Taking in the parts of one STOW-RS request (PS3.18 10.5).
+
+Parts are stored while later ones still arrive, several at a time; each succeeds or fails
+by itself, and what was stored when a request breaks off half way stays and is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from gantry.index.v1.index_pb2 import (
+    VERDICT_STATE_CONFLICT_LOSER,
+    VERDICT_STATE_QUARANTINED,
+    VERDICT_STATE_TOMBSTONED,
+    Verdict,
+)
+from gantry.reception.v1.reception_pb2 import Reception, Source
+from gantry_dicom.errors import BadRequest, GantryError, TooLarge
+from gantry_dicom.gate import Expected, GateLimits, Refused, admit
+from gantry_dicom.refusals import Refusal
+from gantry_messaging.verdicts import VerdictListener
+from gantry_reception.receiver import Receiver
+from gantry_reception.spool import Spool, SpooledPart
+from gantry_telemetry import metrics
+from gantry_telemetry.logs import get_logger
+from gantry_telemetry.tracing import current_traceparent, span
+
+from gantry_gateway.multipart import MultipartReader, PartData, PartEnded, PartStarted
+from gantry_gateway.stow_answer import (
+    ANOTHER_VERSION_IS_CURRENT,
+    STUDY_MISMATCH,
+    Failed,
+    PartResult,
+    Stored,
+)
+
+log = get_logger(__name__)
+
+PARTS = metrics.counter("gantry_stow_parts", "Parts of STOW-RS requests, by how they ended", ("outcome",))
+
+_OUT_OF_RESOURCES = 0xA700
+_PROCESSING_FAILURE = 0x0110
+_INVISIBLE = (VERDICT_STATE_QUARANTINED, VERDICT_STATE_TOMBSTONED)
+
+
+@dataclass(frozen=True, slots=True)
+class StowLimits:
+    """Bounds of one request."""
+
+    part_bytes: int
+    body_bytes: int
+    parallel: int
+    verdict_seconds: float
+    gate: GateLimits
+
+
+@dataclass(slots=True)
+class StowIntake:
+    """Stores the parts of one request; ``store_multipart`` or ``store_single`` once, then done."""
+
+    receiver: Receiver
+    verdicts: VerdictListener
+    spool: Spool
+    limits: StowLimits
+    partition: str
+    study_uid: str | None
+    source: Source
+    _slots: asyncio.Semaphore = field(init=False)
+    _tasks: list[asyncio.Task[PartResult]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.limits.parallel)
+
+    async def store_multipart(self, body: AsyncIterator[bytes], boundary: str) -> list[PartResult]:
+        """Store every part of a multipart body and return one result a part, in order.
+
+        Raises ``BadRequest`` or ``TooLarge`` only when nothing was stored before the body
+        turned out to be malformed or too long.
+        """
+        reader = MultipartReader(boundary)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                broken = await self._read_parts(body, reader, tasks)
+        except* GantryError as group:
+            raise group.exceptions[0] from None
+        results = [task.result() for task in self._tasks]
+        if broken is None:
+            return results
+        if not any(isinstance(result, Stored) for result in results):
+            raise broken
+        return [*results, Failed(_PROCESSING_FAILURE if isinstance(broken, BadRequest) else _OUT_OF_RESOURCES)]
+
+    async def store_single(self, body: AsyncIterator[bytes]) -> list[PartResult]:
+        """Store a body that is one instance."""
+        with self.spool.open() as part:
+            total = 0
+            async for chunk in body:
+                total += len(chunk)
+                if total > self.limits.part_bytes:
+                    raise TooLarge("the instance is longer than this server takes")
+                await part.write(chunk)
+            return [await self._store_part(part)]
+
+    async def _read_parts(
+        self, body: AsyncIterator[bytes], reader: MultipartReader, tasks: asyncio.TaskGroup
+    ) -> BadRequest | TooLarge | None:
+        part: SpooledPart | None = None
+        part_bytes = 0
+        total = 0
+        try:
+            async for chunk in body:
+                total += len(chunk)
+                if total > self.limits.body_bytes:
+                    return TooLarge("the request is longer than this server takes")
+                for event in reader.feed(chunk):
+                    match event:
+                        case PartStarted():
+                            part, part_bytes = self.spool.open(), 0
+                        case PartData(data) if part is not None:
+                            part_bytes += len(data)
+                            if part_bytes <= self.limits.part_bytes:
+                                await part.write(data)
+                        case PartEnded() if part is not None:
+                            await self._slots.acquire()
+                            too_long = part_bytes > self.limits.part_bytes
+                            self._tasks.append(tasks.create_task(self._finish_part(part, too_long=too_long)))
+                            part = None
+            reader.finish()
+        except (BadRequest, TooLarge) as error:
+            return error
+        finally:
+            if part is not None:
+                part.close()
+        return None
+
+    async def _finish_part(self, part: SpooledPart, *, too_long: bool) -> PartResult:
+        try:
+            with part:
+                if too_long:
+                    return Failed(_OUT_OF_RESOURCES)
+                return await self._store_part(part)
+        finally:
+            self._slots.release()
+
+    async def _store_part(self, part: SpooledPart) -> PartResult:
+        with span("stow.part"):
+            result = await self._admit_and_receive(part)
+        PARTS.labels("stored" if isinstance(result, Stored) else "failed").inc()
+        return result
+
+    async def _admit_and_receive(self, part: SpooledPart) -> PartResult:
+        admission = None
+        try:
+            admission = admit(part.buffer(), limits=self.limits.gate)
+            if self.study_uid not in (None, admission.study_instance_uid):
+                return Failed(STUDY_MISMATCH, admission.sop_class_uid, admission.sop_instance_uid)
+            reception = await self.receiver.receive(
+                admission,
+                part.buffer(),
+                partition=self.partition,
+                source=self.source,
+                traceparent=current_traceparent(),
+                reply_to=self.verdicts.reply_to,
+            )
+        except Refused as error:
+            log.info("stow_part_refused", reason=error.reason.name.lower())
+            return Failed(error.reason.failure_reason, error.sop_class_uid, error.sop_instance_uid)
+        except GantryError as error:
+            log.warning("stow_part_failed", outcome=error.outcome.value)
+            if admission is None:
+                return Failed(_OUT_OF_RESOURCES)
+            return Failed(_OUT_OF_RESOURCES, admission.sop_class_uid, admission.sop_instance_uid)
+        except Exception:  # noqa: BLE001  one part's bug must not sink its neighbours
+            log.exception("stow_part_crashed")
+            return Failed(_PROCESSING_FAILURE)
+        verdict = await self.verdicts.wait(reception.object_key, self.limits.verdict_seconds)
+        return _stored(reception, verdict)
+
+
+def _stored(reception: Reception, verdict: Verdict | None) -> Stored:
+    loser = verdict is not None and verdict.state == VERDICT_STATE_CONFLICT_LOSER
+    return Stored(
+        study_instance_uid=reception.study_instance_uid,
+        series_instance_uid=reception.series_instance_uid,
+        sop_class_uid=reception.sop_class_uid,
+        sop_instance_uid=reception.sop_instance_uid,
+        searchable=verdict is not None and verdict.state not in _INVISIBLE,
+        warning_reason=ANOTHER_VERSION_IS_CURRENT if loser else None,
+    )

@@ -1,0 +1,109 @@
+"""The DIMSE listener: one listening socket, worker processes that accept from it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from gantry_telemetry.logs import get_logger
+from gantry_telemetry.metrics import forget_worker
+from gantry_web.health import HealthServer
+
+from gantry_ingest.adapters.slots import AssociationSlots
+from gantry_ingest.bootstrap import configure_process
+from gantry_ingest.settings import IngestSettings
+
+log = get_logger(__name__)
+
+_BACKLOG = 512
+# A worker that dies sooner than this after its start is started again with a delay.
+_QUICK_DEATH_SECONDS = 5.0
+_RESTART_DELAY_SECONDS = 1.0
+
+
+class Listener:
+    """Owns the socket and the workers; starts a worker again when it dies."""
+
+    def __init__(self, settings: IngestSettings) -> None:
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._socket = socket.create_server(
+            (settings.dimse_host, settings.dimse_port), backlog=_BACKLOG, reuse_port=False
+        )
+        self._socket.set_inheritable(True)
+        self._slots = AssociationSlots.create(settings.dimse_workers)
+        self._workers: dict[int, subprocess.Popen[bytes]] = {}
+        self._started: dict[int, float] = {}
+
+    def stop(self) -> None:
+        """Ask ``run`` to end; safe in a signal handler."""
+        self._stopping.set()
+
+    def ready(self) -> bool:
+        """Tell whether at least one worker is running."""
+        return any(worker.poll() is None for worker in self._workers.values())
+
+    def run(self) -> None:
+        """Keep the workers running until stopped, then stop them and wait."""
+        for number in range(self._settings.dimse_workers):
+            self._start(number)
+        host, port = self._socket.getsockname()[:2]
+        log.info("listener_started", host=host, port=port, workers=len(self._workers))
+        while not self._stopping.wait(0.2):
+            for number, worker in list(self._workers.items()):
+                if worker.poll() is not None:
+                    self._replace(number, worker)
+        self._shut_down()
+
+    def _start(self, number: int) -> None:
+        listening = self._socket.fileno()
+        self._workers[number] = subprocess.Popen(
+            [sys.executable, "-m", "gantry_ingest", "work", str(listening), str(self._slots), str(number)],
+            pass_fds=(listening, self._slots),
+            env=os.environ | {"GANTRY_LISTENER_PID": str(os.getpid())},
+        )
+        self._started[number] = time.monotonic()
+
+    def _replace(self, number: int, dead: subprocess.Popen[bytes]) -> None:
+        forget_worker(dead.pid)
+        log.error("worker_died", worker=number, exit_code=dead.returncode)
+        AssociationSlots(self._slots, self._settings.dimse_workers).publish(number, 0)
+        if time.monotonic() - self._started[number] < _QUICK_DEATH_SECONDS:
+            self._stopping.wait(_RESTART_DELAY_SECONDS)
+        if not self._stopping.is_set():
+            self._start(number)
+
+    def _shut_down(self) -> None:
+        for worker in self._workers.values():
+            worker.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + self._settings.drain_seconds + 10.0
+        for number, worker in self._workers.items():
+            try:
+                worker.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.warning("worker_killed", worker=number)
+                worker.kill()
+                worker.wait()
+        self._socket.close()
+        log.info("listener_stopped")
+
+
+def listen(settings: IngestSettings) -> None:
+    """Run the listener until SIGTERM or SIGINT."""
+    configure_process(settings)
+    listener = Listener(settings)
+    signal.signal(signal.SIGTERM, lambda *_: listener.stop())
+    signal.signal(signal.SIGINT, lambda *_: listener.stop())
+    health = (
+        HealthServer(settings.http_host, settings.http_port, listener.ready) if settings.http_port else None
+    )
+    if health:
+        health.start()
+    listener.run()
+    if health:
+        health.stop()

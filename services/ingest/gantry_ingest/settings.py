@@ -1,0 +1,72 @@
+"""Settings of ingest, read from the environment once, at start."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# PS3.5 6.2: an AE title has at most 16 characters.
+_MAXIMUM_AE_TITLE = 16
+
+
+class IngestSettings(BaseSettings):
+    """Everything that can be set; names in the environment have the prefix ``GANTRY_``."""
+
+    model_config = SettingsConfigDict(env_prefix="GANTRY_", frozen=True)
+
+    dimse_host: str = "127.0.0.1"
+    dimse_port: int = 11112
+    dimse_workers: int = Field(default=2, ge=1)
+    ae_title: str = "GANTRY"
+    # `AET=partition,...`: further called AE titles and the partitions they store into.
+    ae_partitions: str = ""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 8081
+
+    store_url: str
+    store_id: str = "primary"
+    s3_access_key: str = ""
+    s3_secret_key: str = ""
+    redis_url: str
+    # `id:hex,id:hex`; the first seals, all open.
+    seal_keys: str
+    # Which policy stands before every DIMSE service; nothing is allowed until one is chosen.
+    policy: str = "closed"
+    otlp_endpoint: str | None = None
+    log_level: str = "INFO"
+
+    lease_seconds: float = 120.0
+    # Associations at a time over all workers of the listener.
+    maximum_associations: int = Field(default=200, ge=1)
+    # Connections a worker holds that have not sent their A-ASSOCIATE-RQ yet.
+    maximum_unassociated: int = Field(default=256, ge=1)
+    # The ARTIM timer (PS3.8 9.1.5): how long a connection may take to send A-ASSOCIATE-RQ.
+    artim_seconds: float = 15.0
+    # An association that neither sends nor is sent anything is aborted after this long.
+    idle_seconds: float = 300.0
+    dimse_seconds: float = 60.0
+    # What we take in one PDU (PS3.8 D.1); 0 would let the peer choose, so it is not allowed.
+    maximum_pdu_bytes: int = Field(default=256 << 10, ge=16 << 10, le=1 << 20)
+    # Data sets that a worker holds in memory while they arrive; beyond it associations are aborted.
+    memory_bytes: int = 1 << 30
+    # How long a stopping worker lets the operations in hand finish.
+    drain_seconds: float = 20.0
+
+    @field_validator("ae_title")
+    @classmethod
+    def _check_ae_title(cls, value: str) -> str:
+        title = value.strip()
+        if not 1 <= len(title) <= _MAXIMUM_AE_TITLE:
+            raise ValueError("an AE title has 1 to 16 characters")
+        return title
+
+    def partitions(self) -> dict[str, str]:
+        """Return the partition of each AE title that this listener answers to."""
+        partitions = {self.ae_title: "main"}
+        for pair in filter(None, (item.strip() for item in self.ae_partitions.split(","))):
+            title, separator, partition = pair.partition("=")
+            if not separator or not partition.strip():
+                raise ValueError("GANTRY_AE_PARTITIONS is a list of AET=partition")
+            partitions[title.strip()] = partition.strip()
+        return partitions

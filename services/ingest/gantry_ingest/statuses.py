@@ -1,0 +1,34 @@
+"""DIMSE statuses: the one table from outcomes to the codes of PS3.4 B.2.3 and PS3.7 C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gantry_dicom.errors import GantryError, Outcome
+from gantry_dicom.gate import Refused
+
+SUCCESS = 0x0000
+PROCESSING_FAILURE = 0x0110
+
+C_STORE_STATUSES: Mapping[Outcome, int] = {
+    Outcome.BAD_REQUEST: 0xC000,  # cannot understand
+    Outcome.CANNOT_PROCESS: 0xC000,
+    Outcome.NOT_AUTHENTICATED: 0x0124,  # refused: not authorised
+    Outcome.NOT_ALLOWED: 0x0124,
+    Outcome.CONFLICT: 0x0111,  # duplicate SOP instance
+    Outcome.UNAVAILABLE: 0xA700,  # refused: out of resources
+    Outcome.OUT_OF_RESOURCES: 0xA700,
+    Outcome.TOO_LARGE: 0xA700,
+    Outcome.NOT_FOUND: PROCESSING_FAILURE,
+    Outcome.GONE: PROCESSING_FAILURE,
+    Outcome.NOT_ACCEPTABLE: PROCESSING_FAILURE,
+    Outcome.UNSUPPORTED_MEDIA_TYPE: 0x0122,  # refused: SOP class not supported
+    Outcome.INTERNAL: PROCESSING_FAILURE,
+}
+
+
+def c_store_status(error: GantryError) -> int:
+    """Return the status of a C-STORE that ``error`` ended."""
+    if isinstance(error, Refused):
+        return error.reason.dimse_status
+    return C_STORE_STATUSES[error.outcome]

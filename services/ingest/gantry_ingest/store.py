@@ -1,0 +1,124 @@
+"""C-STORE: from the message in memory to the status that is true (PS3.4 B.2.3)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gantry.reception.v1.reception_pb2 import CHANNEL_DIMSE, Reception, Source
+from gantry_access.policy import Action, Policy, Principal, Resource, require
+from gantry_dicom.errors import GantryError
+from gantry_dicom.gate import Admission, Expected, GateLimits, admit_data_set
+from gantry_telemetry import metrics
+from gantry_telemetry.logs import get_logger
+from gantry_telemetry.tracing import current_traceparent, span
+
+from gantry_ingest.statuses import PROCESSING_FAILURE, SUCCESS, c_store_status
+
+log = get_logger(__name__)
+
+STORED = metrics.counter("gantry_dimse_stores", "C-STORE requests answered", ("status",))
+BYTES = metrics.counter("gantry_dimse_stored_bytes", "Bytes of data sets acknowledged by C-STORE")
+DURATION = metrics.histogram("gantry_dimse_store_seconds", "From the complete C-STORE request to its status")
+
+
+class BlockingReceiver(Protocol):
+    """The ack contract, for a caller that is a thread."""
+
+    def receive(
+        self,
+        admission: Admission,
+        buffer: memoryview,
+        *,
+        partition: str,
+        source: Source,
+        traceparent: str = "",
+    ) -> Reception:
+        """Return once the object is durable and a journal entry leads to it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """One C-STORE request as the association gave it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    data_set: memoryview
+    partition: str
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreService:
+    """What answers C-STORE requests."""
+
+    receiver: BlockingReceiver
+    policy: Policy
+    limits: GateLimits
+
+    def store(self, request: StoreRequest) -> int:
+        """Store one data set and return its status; never raises.
+
+        Success is returned only after the ack contract holds (DESIGN: durable object, journal
+        entry, lease). A failure means that nothing of this request will ever be indexed.
+        """
+        started = time.perf_counter()
+        with span("dimse.c_store", **{"dicom.sop_class_uid": request.sop_class_uid}):
+            status = self._store(request)
+        DURATION.observe(time.perf_counter() - started)
+        STORED.labels(f"{status:04X}").inc()
+        return status
+
+    def _store(self, request: StoreRequest) -> int:
+        try:
+            principal = Principal(request.calling_ae_title, request.peer_address)
+            require(self.policy, principal, Action.STORE, Resource(request.partition))
+            admission = admit_data_set(
+                request.data_set,
+                request.transfer_syntax_uid,
+                expected=Expected(request.sop_class_uid, request.sop_instance_uid),
+                limits=self.limits,
+                source_ae_title=request.calling_ae_title,
+            )
+            reception = self.receiver.receive(
+                admission,
+                request.data_set,
+                partition=request.partition,
+                source=_source(request),
+                traceparent=current_traceparent(),
+            )
+        except GantryError as error:
+            status = c_store_status(error)
+            log.warning(
+                "store_refused",
+                dimse_status=f"{status:04X}",
+                outcome=error.outcome.value,
+                calling_ae_title=request.calling_ae_title,
+                **_reason(error),
+            )
+            return status
+        except Exception:
+            log.exception("store_failed", calling_ae_title=request.calling_ae_title)
+            return PROCESSING_FAILURE
+        BYTES.inc(reception.size)
+        return SUCCESS
+
+
+def _reason(error: GantryError) -> dict[str, Any]:
+    reason = getattr(error, "reason", None)
+    return {"reason": reason.name.lower()} if reason is not None else {}
+
+
+def _source(request: StoreRequest) -> Source:
+    return Source(
+        channel=CHANNEL_DIMSE,
+        calling_ae_title=request.calling_ae_title,
+        called_ae_title=request.called_ae_title,
+        peer_address=request.peer_address,
+        principal=request.calling_ae_title,
+    )
