@@ -1,13 +1,95 @@
-"""The admission gate: what is checked, pure and bounded, before an object is acknowledged."""
+"""The admission gate: what is checked, pure and bounded, before an object is acknowledged.
+
+What the gate passes can be served; what it refuses gets its reason while the sender is still
+there. The same gate runs over stored objects again when the index is rebuilt.
+
+Native pixel bytes are never looked at, so a mapped file costs its header only. Time is linear in
+the number of elements and fragments; memory is that of the header, and of the inflated data set
+(within ``GateLimits``) for a deflated one.
+"""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gantry_dicom.elements import DEFAULT_MAX_DEPTH
+from gantry_dicom.codestreams import true_transfer_syntax
+from gantry_dicom.deflated import inflate
+from gantry_dicom.detection import could_be_bare, sniff_encoding
+from gantry_dicom.elements import (
+    DEFAULT_MAX_DEPTH,
+    PIXEL_DATA_TAGS,
+    Buffer,
+    Element,
+    Encoding,
+    Malformed,
+    NestedTooDeeply,
+    NotTerminated,
+    Overrun,
+    fragments,
+    is_encapsulated,
+    walk,
+)
+from gantry_dicom.frames import FrameTable
 from gantry_dicom.header import DataSetHeader
+from gantry_dicom.part10 import (
+    MEDIA_STORAGE_SOP_CLASS_UID,
+    MEDIA_STORAGE_SOP_INSTANCE_UID,
+    SOURCE_APPLICATION_ENTITY_TITLE,
+    TRANSFER_SYNTAX_UID,
+    Meta,
+    build_meta,
+    parse_meta,
+)
+from gantry_dicom.pixel_layout import LAYOUT_TAGS, build_layout
+from gantry_dicom.refusals import Refusal, Refused
+from gantry_dicom.transfer_syntaxes import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    Codestream,
+    TransferSyntax,
+    lookup,
+)
+from gantry_dicom.uids import MEDIA_STORAGE_DIRECTORY, has_leading_zero, is_valid_uid, trim_uid
 
-__all__ = ["Admission", "DataSetHeader", "Expected", "GateLimits"]
+__all__ = [
+    "Admission",
+    "DataSetHeader",
+    "Expected",
+    "GateLimits",
+    "Refusal",
+    "Refused",
+    "admit",
+    "admit_data_set",
+    "header_from_prefix",
+    "header_of",
+]
+
+SOP_CLASS_UID = 0x00080016
+SOP_INSTANCE_UID = 0x00080018
+STUDY_INSTANCE_UID = 0x0020000D
+SERIES_INSTANCE_UID = 0x0020000E
+_UID_TAGS = (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
+_UID_NAMES = {
+    SOP_CLASS_UID: "SOP Class UID",
+    SOP_INSTANCE_UID: "SOP Instance UID",
+    STUDY_INSTANCE_UID: "Study Instance UID",
+    SERIES_INSTANCE_UID: "Series Instance UID",
+}
+_WANTED = frozenset((*_UID_TAGS, *LAYOUT_TAGS, *PIXEL_DATA_TAGS))
+_DIRECTORY_RECORD_SEQUENCE = 0x00041220
+
+# Warnings, as static names for logs and manifests.
+FILE_META_REBUILT = "file-meta-rebuilt"
+TRANSFER_SYNTAX_CORRECTED = "transfer-syntax-corrected"
+TRANSFER_SYNTAX_PRIVATE = "transfer-syntax-private"
+IMPLICIT_ENCAPSULATED = "implicit-vr-encapsulated"
+UID_LEADING_ZERO = "uid-leading-zero"
+FILE_IN_DATA_SET = "file-in-data-set"
+DUPLICATE_ELEMENT = "duplicate-element"
+SOP_CLASS_UID_DIFFERS = "file-meta-differs-from-data-set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +100,9 @@ class GateLimits:
     max_inflated_bytes: int = 256 * 1024 * 1024
     # Sequences inside sequences.
     max_depth: int = DEFAULT_MAX_DEPTH
+
+
+DEFAULT_LIMITS = GateLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +134,329 @@ class Admission:
     header: DataSetHeader
     frame_table: bytes
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A data set that has been walked: ``buffer[start:]`` (the inflated one for deflated)."""
+
+    buffer: Buffer
+    start: int
+    encoding: Encoding
+    found: dict[int, Element]
+    duplicates: frozenset[int]
+    pixel_data: Element | None
+    deflated: bool
+
+
+def admit(
+    buffer: Buffer, *, limits: GateLimits = DEFAULT_LIMITS, expected: Expected | None = None
+) -> Admission:
+    """Admit a file of PS3.10, however incomplete its File Meta, or a bare data set.
+
+    Raises ``Refused``.
+    """
+    meta = _meta(buffer)
+    return _admit(buffer, meta, meta.text(TRANSFER_SYNTAX_UID), expected, limits, None)
+
+
+def admit_data_set(
+    buffer: Buffer,
+    transfer_syntax_uid: str,
+    *,
+    expected: Expected | None = None,
+    limits: GateLimits = DEFAULT_LIMITS,
+    source_ae_title: str = "",
+) -> Admission:
+    """Admit a data set as C-STORE carries it, in the transfer syntax of its presentation context.
+
+    ``meta`` of the admission is always a complete File Meta group. A sender that puts a whole
+    file (or group 0002) into the data set is understood too. Raises ``Refused``.
+    """
+    meta = Meta(0, {}, complete=False)
+    if bytes(buffer[:4]) == b"\x02\x00\x00\x00" or bytes(buffer[128:132]) == b"DICM":
+        meta = _meta(buffer)
+    stated = meta.text(TRANSFER_SYNTAX_UID) or trim_uid(transfer_syntax_uid)
+    return _admit(buffer, meta, stated, expected, limits, source_ae_title)
+
+
+def header_of(stored_object: Buffer, *, limits: GateLimits = DEFAULT_LIMITS) -> tuple[DataSetHeader, bytes]:
+    """Return header and packed frame table of a stored object. Raises ``Refused``."""
+    admission = admit(stored_object, limits=limits)
+    return admission.header, admission.frame_table
+
+
+def header_from_prefix(
+    prefix: Buffer, total_size: int, *, limits: GateLimits = DEFAULT_LIMITS
+) -> tuple[DataSetHeader, bytes] | None:
+    """Return header and packed frame table of a stored object of which only the start was read.
+
+    That is enough where native pixel data reaches from within the prefix to the object's end.
+    Returns None when more bytes, or the whole object, are needed. Raises ``Refused``.
+    """
+    if total_size <= len(prefix):
+        return header_of(prefix, limits=limits)
+    try:
+        meta = parse_meta(prefix)
+        syntax = lookup(meta.text(TRANSFER_SYNTAX_UID) or "")
+        if not meta.complete or syntax is None or syntax.deflated:
+            return None
+        body = _walk_body(prefix, meta.data_set_offset, total_size, syntax.encoding, limits, deflated=False)
+        if body.pixel_data is None or is_encapsulated(body.pixel_data):
+            return None
+        _, layout, _ = _layout(body, syntax, 0)
+        return _header(body, total_size, 0), layout
+    except (struct.error, Malformed):
+        return None
+
+
+def _meta(buffer: Buffer) -> Meta:
+    if len(buffer) < 8:
+        raise Refused(Refusal.NOT_DICOM, "too short")
+    try:
+        return parse_meta(buffer)
+    except Overrun as error:
+        raise Refused(Refusal.TRUNCATED, error.detail) from error
+    except Malformed as error:
+        raise Refused(Refusal.NOT_DICOM, error.detail) from error
+
+
+def _admit(
+    buffer: Buffer,
+    meta: Meta,
+    stated_uid: str | None,
+    expected: Expected | None,
+    limits: GateLimits,
+    source_ae_title: str | None,
+) -> Admission:
+    start, size = meta.data_set_offset, len(buffer)
+    stated = lookup(stated_uid) if stated_uid is not None else None
+    warnings: list[str] = []
+    if meta.text(MEDIA_STORAGE_SOP_CLASS_UID) == MEDIA_STORAGE_DIRECTORY:
+        raise Refused(Refusal.DICOMDIR)
+    if start == size:
+        raise Refused(Refusal.TRUNCATED, "nothing after the File Meta group")
+    if not meta.values and stated_uid is None and not could_be_bare(buffer, start, size):
+        raise Refused(Refusal.NOT_DICOM)
+    if stated_uid is not None and not is_valid_uid(stated_uid):
+        raise Refused(Refusal.WRONG_TRANSFER_SYNTAX, "the Transfer Syntax UID is not legal")
+
+    if stated is not None and stated.deflated:
+        inflated = inflate(buffer, start, limits.max_inflated_bytes)
+        body = _walk_body(inflated, 0, len(inflated), stated.encoding, limits, deflated=True)
+    else:
+        body = _walk_detected(buffer, start, stated, limits)
+
+    uids = _uids(body, warnings)
+    _compare(uids, expected)
+    transfer_syntax_uid = _true_syntax(body, stated_uid, stated, warnings)
+    syntax = lookup(transfer_syntax_uid)
+
+    new_meta = _new_meta(meta, uids, transfer_syntax_uid, source_ae_title, warnings)
+    meta_length = start if new_meta is None else len(new_meta)
+    shift = 0 if body.deflated else meta_length - start
+    _, frame_table, layout_warnings = _layout(body, syntax, shift)
+    return Admission(
+        sop_class_uid=uids[SOP_CLASS_UID],
+        sop_instance_uid=uids[SOP_INSTANCE_UID],
+        study_instance_uid=uids[STUDY_INSTANCE_UID],
+        series_instance_uid=uids[SERIES_INSTANCE_UID],
+        transfer_syntax_uid=transfer_syntax_uid,
+        meta=new_meta,
+        meta_length=meta_length,
+        data_set_offset=start,
+        header=_header(body, len(body.buffer), shift),
+        frame_table=frame_table,
+        warnings=(*warnings, *layout_warnings),
+    )
+
+
+def _walk_detected(buffer: Buffer, start: int, stated: TransferSyntax | None, limits: GateLimits) -> _Body:
+    """Walk the data set in the encoding that its first element shows, else in the stated one."""
+    sniffed = sniff_encoding(buffer, start, len(buffer))
+    candidates = [sniffed] if sniffed is not None else []
+    if stated is not None and stated.encoding not in candidates:
+        candidates.append(stated.encoding)
+    failure: Refused | None = None
+    for encoding in candidates:
+        try:
+            return _walk_body(buffer, start, len(buffer), encoding, limits, deflated=False)
+        except Refused as refused:
+            failure = failure or refused
+    raise failure or Refused(Refusal.MALFORMED, "the first element does not fit")
+
+
+def _walk_body(
+    buffer: Buffer, start: int, end: int, encoding: Encoding, limits: GateLimits, *, deflated: bool
+) -> _Body:
+    found: dict[int, Element] = {}
+    duplicates: set[int] = set()
+    try:
+        for element in walk(
+            buffer, start, end, encoding, max_depth=limits.max_depth, only=_WANTED, deep=True
+        ):
+            if element.tag in found:
+                duplicates.add(element.tag)
+            else:
+                found[element.tag] = element
+    except NestedTooDeeply as error:
+        raise Refused(Refusal.NESTED_TOO_DEEPLY, error.detail) from error
+    except NotTerminated as error:
+        raise Refused(Refusal.NOT_TERMINATED, error.detail) from error
+    except Overrun as error:
+        raise Refused(Refusal.TRUNCATED, error.detail) from error
+    except Malformed as error:
+        raise Refused(Refusal.MALFORMED, error.detail) from error
+    pixels = [element for tag, element in found.items() if tag in PIXEL_DATA_TAGS]
+    return _Body(
+        buffer, start, encoding, found, frozenset(duplicates), pixels[0] if pixels else None, deflated
+    )
+
+
+def _uids(body: _Body, warnings: list[str]) -> dict[int, str]:
+    """Return the identifying UIDs without padding, each present, unique and legal."""
+    uids: dict[int, str] = {}
+    for tag in _UID_TAGS:
+        element = body.found.get(tag)
+        name = _UID_NAMES[tag]
+        if element is None:
+            raise Refused(Refusal.MISSING_UID, f"{name} is missing")
+        if tag in body.duplicates:
+            raise Refused(Refusal.AMBIGUOUS_UID, f"{name} occurs twice")
+        # 64 characters and their padding; more is refused unread.
+        value = bytes(body.buffer[element.value_offset : element.value_offset + min(element.length, 128)])
+        uid = trim_uid(value.decode("latin-1"))
+        if not uid:
+            raise Refused(Refusal.MISSING_UID, f"{name} is empty")
+        if not is_valid_uid(uid) or element.length > len(value):
+            reason = Refusal.ILLEGAL_SOP_INSTANCE_UID if tag == SOP_INSTANCE_UID else Refusal.ILLEGAL_UID
+            raise Refused(reason, f"{name} is not a UID")
+        if has_leading_zero(uid) and UID_LEADING_ZERO not in warnings:
+            warnings.append(UID_LEADING_ZERO)
+        uids[tag] = uid
+    if uids[SOP_CLASS_UID] == MEDIA_STORAGE_DIRECTORY:
+        raise Refused(Refusal.DICOMDIR)
+    return uids
+
+
+def _compare(uids: dict[int, str], expected: Expected | None) -> None:
+    if expected is None:
+        return
+    for tag, wanted, reason in (
+        (SOP_CLASS_UID, expected.sop_class_uid, Refusal.SOP_CLASS_MISMATCH),
+        (SOP_INSTANCE_UID, expected.sop_instance_uid, Refusal.SOP_INSTANCE_MISMATCH),
+        (STUDY_INSTANCE_UID, expected.study_instance_uid, Refusal.STUDY_MISMATCH),
+    ):
+        if wanted is not None and trim_uid(wanted) != uids[tag]:
+            raise Refused(reason, f"{_UID_NAMES[tag]} differs")
+
+
+def _true_syntax(
+    body: _Body, stated_uid: str | None, stated: TransferSyntax | None, warnings: list[str]
+) -> str:
+    """Return the transfer syntax that the data set is really in. Raises ``Refused``."""
+    if stated_uid is not None and stated is None:
+        warnings.append(TRANSFER_SYNTAX_PRIVATE)
+        return stated_uid
+    pixel_data = body.pixel_data
+    if pixel_data is not None and is_encapsulated(pixel_data):
+        true_uid = _encapsulated_syntax(body, pixel_data, stated)
+        if not body.encoding.explicit:
+            warnings.append(IMPLICIT_ENCAPSULATED)
+    elif (
+        stated is not None
+        and stated.encoding == body.encoding
+        and (not stated.encapsulated or pixel_data is None or pixel_data.length == 0)
+    ):
+        return stated.uid
+    else:
+        true_uid = _native_syntax(body.encoding)
+    if stated is not None and true_uid != stated.uid:
+        warnings.append(TRANSFER_SYNTAX_CORRECTED)
+    return true_uid
+
+
+def _native_syntax(encoding: Encoding) -> str:
+    if not encoding.explicit:
+        return IMPLICIT_VR_LITTLE_ENDIAN
+    return EXPLICIT_VR_LITTLE_ENDIAN if encoding.little_endian else EXPLICIT_VR_BIG_ENDIAN
+
+
+def _encapsulated_syntax(body: _Body, pixel_data: Element, stated: TransferSyntax | None) -> str:
+    """Return the syntax of encapsulated pixel data: the stated one unless the codestream denies it."""
+    if stated is not None and stated.codestream in (Codestream.VIDEO, Codestream.FRAGMENT):
+        return stated.uid
+    parts = fragments(body.buffer, pixel_data, body.encoding)
+    next(parts, None)
+    first = next(parts, None)
+    true_uid = None
+    if first is not None:
+        true_uid = true_transfer_syntax(body.buffer, first.start, first.end, stated)
+    if true_uid is not None:
+        return true_uid
+    if stated is not None and stated.encapsulated:
+        return stated.uid
+    raise Refused(Refusal.WRONG_TRANSFER_SYNTAX, "encapsulated pixel data of an unknown kind")
+
+
+def _new_meta(
+    meta: Meta,
+    uids: dict[int, str],
+    transfer_syntax_uid: str,
+    source_ae_title: str | None,
+    warnings: list[str],
+) -> bytes | None:
+    """Return the File Meta group to store, None when the one received is complete and true."""
+    if source_ae_title is None:
+        complete = meta.complete and meta.text(TRANSFER_SYNTAX_UID) == transfer_syntax_uid
+        if (
+            complete
+            and meta.text(MEDIA_STORAGE_SOP_CLASS_UID) == uids[SOP_CLASS_UID]
+            and meta.text(MEDIA_STORAGE_SOP_INSTANCE_UID) == uids[SOP_INSTANCE_UID]
+        ):
+            return None
+        warnings.append(FILE_META_REBUILT)
+        source_ae_title = meta.text(SOURCE_APPLICATION_ENTITY_TITLE) or ""
+    elif meta.values:
+        warnings.append(FILE_IN_DATA_SET)
+    return build_meta(uids[SOP_CLASS_UID], uids[SOP_INSTANCE_UID], transfer_syntax_uid, source_ae_title[:16])
+
+
+def _layout(
+    body: _Body, syntax: TransferSyntax | None, shift: int
+) -> tuple[FrameTable, bytes, Sequence[str]]:
+    if body.pixel_data is None:
+        # Where the transfer syntax is private, only the table can say how the data set is written.
+        table = FrameTable(encoding=body.encoding if syntax is None else None)
+        return table, table.pack(), ()
+    found = {tag: element for tag, element in body.found.items() if tag not in body.duplicates}
+    layout = build_layout(
+        body.buffer, body.pixel_data, found, body.encoding, syntax, shift=shift, deflated=body.deflated
+    )
+    return layout.table, layout.table.pack(), layout.warnings
+
+
+def _header(body: _Body, end: int, shift: int) -> DataSetHeader:
+    buffer, start, pixel_data = body.buffer, body.start, body.pixel_data
+    if pixel_data is None:
+        return DataSetHeader(
+            encoding=body.encoding,
+            before_pixel_data=bytes(buffer[start:end]),
+            after_pixel_data=b"",
+            before_offset=start + shift,
+            after_offset=end + shift,
+            deflated=body.deflated,
+        )
+    return DataSetHeader(
+        encoding=body.encoding,
+        before_pixel_data=bytes(buffer[start : pixel_data.header_offset]),
+        after_pixel_data=bytes(buffer[pixel_data.end : end]),
+        pixel_data_vr=pixel_data.vr,
+        pixel_data_tag=pixel_data.tag,
+        pixel_data_offset=pixel_data.value_offset + shift,
+        pixel_data_length=pixel_data.length,
+        encapsulated=is_encapsulated(pixel_data),
+        before_offset=start + shift,
+        after_offset=pixel_data.end + shift,
+        deflated=body.deflated,
+    )

@@ -63,12 +63,15 @@ def parse_meta(buffer: Buffer) -> Meta:
     values: dict[int, bytes] = {}
     position = start
     stated_end: int | None = None
-    while position + 8 <= size and position != stated_end:
+    while position + 8 <= size:
         group, number, _ = _plain(buffer, position)
         if group != 2:
             break
         code = bytes(buffer[position + 4 : position + 6])
-        encoding = EXPLICIT_LITTLE if code in SHORT or code in LONG else IMPLICIT_LITTLE
+        explicit = code in SHORT or code in LONG
+        if position == stated_end and not explicit:
+            break  # a deflated data set may begin with any bytes
+        encoding = EXPLICIT_LITTLE if explicit else IMPLICIT_LITTLE
         _, value, length = read_header(buffer, position, size, encoding)
         if value + length > size:
             raise Overrun("File Meta element runs past the end", position)
@@ -77,7 +80,7 @@ def parse_meta(buffer: Buffer) -> Meta:
         if number == 0 and length == 4:
             stated_end = position + int.from_bytes(content, "little")
         values[group << 16 | number] = content
-        complete = complete and encoding is EXPLICIT_LITTLE
+        complete = complete and explicit
     if start and not values and position + 8 > size:
         raise Malformed("nothing after the prefix", position)
     return Meta(position, values, complete and position == stated_end)
