@@ -1,0 +1,220 @@
+"""Conditions to SQL. Values only ever travel as parameters; patterns are escaped.
+
+The meaning is that of ``gantry_dicom.matching``; tests hold the two equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gantry_dicom.errors import BadRequest
+from gantry_dicom.matching import name_alternatives
+from gantry_dicom.query import (
+    AnyOf,
+    Condition,
+    DateTimeRange,
+    Empty,
+    Exact,
+    PersonName,
+    Range,
+    TagPath,
+    UidList,
+    Wildcard,
+)
+from gantry_dicom.query_keys import name_of
+from gantry_dicom.query_values import date_of, date_time_bounds, time_bounds
+
+from gantry_index.columns import Column, Kind
+
+
+@dataclass(slots=True)
+class Parameters:
+    """The numbered parameters of one statement."""
+
+    values: list[object] = field(default_factory=list)
+
+    def add(self, value: object) -> str:
+        """Append a value and return its placeholder."""
+        self.values.append(value)
+        return f"${len(self.values)}"
+
+
+def predicate(condition: Condition, columns: Mapping[TagPath, Column], parameters: Parameters) -> str:
+    """Return the SQL expression of a condition. Raises ``BadRequest`` for a key without a column."""
+    if isinstance(condition, DateTimeRange):
+        days = _column(condition.date_path, columns)
+        hours = _column(condition.time_path, columns)
+        return " AND ".join(_instants(condition, days.sql, hours.sql, parameters))
+    column = _column(condition.path, columns)
+    match condition:
+        case Exact(_, value):
+            return _equal(column, value, parameters)
+        case AnyOf(_, values) | UidList(_, values):
+            return _any_of(column, values, parameters)
+        case Wildcard(_, pattern):
+            return _like(column, pattern, parameters)
+        case PersonName(_, pattern):
+            return person_name(column.sql, pattern, parameters)
+        case Range(_, first, last):
+            return " AND ".join(_range(column, first, last, parameters))
+        case Empty():
+            return _empty(column)
+
+
+def _column(path: TagPath, columns: Mapping[TagPath, Column]) -> Column:
+    column = columns.get(path)
+    if column is None:
+        raise BadRequest(f"{name_of(path)} cannot be matched here")
+    return column
+
+
+def _equal(column: Column, value: str, parameters: Parameters) -> str:
+    match column.kind:
+        case Kind.TEXT:
+            return f"{column.sql} = {parameters.add(value)}"
+        case Kind.TEXTS:
+            return f"{column.sql} @> {parameters.add([value])}::text[]"
+        case Kind.INTEGER:
+            # As bigint, so that a number beyond the column's type is no match and no error.
+            return f"{column.sql} = {parameters.add(int(value))}::bigint"
+        case Kind.NAME:
+            return person_name(column.sql, value, parameters)
+        case Kind.DATE | Kind.TIME:
+            return " AND ".join(_range(column, value, value, parameters))
+
+
+def _any_of(column: Column, values: tuple[str, ...], parameters: Parameters) -> str:
+    match column.kind:
+        case Kind.TEXT:
+            if len(values) == 1:
+                return f"{column.sql} = {parameters.add(values[0])}"
+            return f"{column.sql} = ANY({parameters.add(list(values))}::text[])"
+        case Kind.TEXTS:
+            return f"{column.sql} && {parameters.add(list(values))}::text[]"
+        case _:
+            alternatives = (_equal(column, value, parameters) for value in values)
+            return f"({' OR '.join(alternatives)})"
+
+
+def _like(column: Column, pattern: str, parameters: Parameters) -> str:
+    placeholder = parameters.add(like_pattern(pattern))
+    if column.kind is Kind.TEXTS:
+        values = f"SELECT 1 FROM unnest({column.sql}) AS v(value)"  # noqa: S608 - a column's name
+        return f"EXISTS ({values} WHERE v.value LIKE {placeholder})"
+    if column.kind is not Kind.TEXT:
+        raise BadRequest("wild cards match text only")
+    return f"{column.sql} LIKE {placeholder}"
+
+
+def _range(column: Column, first: str | None, last: str | None, parameters: Parameters) -> Iterator[str]:
+    match column.kind:
+        case Kind.DATE:
+            low, high = (None if bound is None else date_of(bound) for bound in (first, last))
+            yield from _between(column.sql, low, high, "date", parameters)
+        case Kind.TIME:
+            begin = None if first is None else time_bounds(first)[0]
+            end = None if last is None else time_bounds(last)[1]
+            yield from _between(column.sql, begin, end, "time", parameters)
+        case _:
+            raise BadRequest("ranges match dates and times only")
+
+
+def _between(sql: str, low: object, high: object, cast: str, parameters: Parameters) -> Iterator[str]:
+    if low is not None:
+        yield f"{sql} >= {parameters.add(low)}::{cast}"
+    if high is not None:
+        yield f"{sql} <= {parameters.add(high)}::{cast}"
+    if low is None and high is None:
+        yield f"{sql} IS NOT NULL"
+
+
+def _instants(condition: DateTimeRange, days: str, hours: str, parameters: Parameters) -> Iterator[str]:
+    """Row comparison: on the day of a bound an unknown time is no match, on other days no matter.
+
+    The date is compared once more by itself, because that is what an index can use.
+    """
+    for bound, operator in ((condition.first, ">="), (condition.last, "<=")):
+        if bound is None:
+            continue
+        instant: datetime = date_time_bounds(bound)[0]
+        day = parameters.add(instant.date())
+        hour = parameters.add(instant.time())
+        yield f"{days} {operator} {day}::date"
+        yield f"({days}, {hours}) {operator} ({day}::date, {hour}::time)"
+
+
+def _empty(column: Column) -> str:
+    match column.kind:
+        case Kind.TEXTS:
+            return f"cardinality({column.sql}) = 0"
+        case Kind.TEXT | Kind.NAME:
+            return f"coalesce({column.sql}, '') = ''"
+        case _:
+            return f"{column.sql} IS NULL"
+
+
+_LIKE_SPECIAL = re.compile(r"[\\%_]")
+_LIKE_WILDCARDS = str.maketrans({"*": "%", "?": "_"})
+
+
+def escape_like(text: str) -> str:
+    """Return ``text`` so that LIKE takes every character of it literally."""
+    return _LIKE_SPECIAL.sub(r"\\\g<0>", text)
+
+
+def like_pattern(pattern: str) -> str:
+    """Return the LIKE pattern of a DICOM wild card pattern (PS3.4 C.2.2.2.4)."""
+    return escape_like(pattern).translate(_LIKE_WILDCARDS)
+
+
+_WILDCARDS = re.compile(r"[*?]+")
+# Only ASCII punctuation: PostgreSQL takes a backslash before a letter, also 山, for an escape.
+_REGEX_LITERAL = re.compile(r"[!-/:-@\[-^`{-~]")
+
+
+def person_name(sql: str, pattern: str, parameters: Parameters) -> str:
+    """Return the expression for a name of one, two or three component groups.
+
+    A regular expression decides (any alternative matches the whole name or one group). Before it
+    stands a LIKE that every match satisfies, in the shape that the prefix index (a group's
+    beginning) or the trigram index (anything inside) can answer.
+    """
+    alternatives = name_alternatives(pattern)
+    if len(alternatives) == 1 and _WILDCARDS.search(alternatives[0]) is None:
+        return _whole_group(sql, alternatives[0], parameters)
+    narrowed = _narrowing(sql, alternatives[-1], parameters)
+    decided = f"{sql} ~ {parameters.add('|'.join(_regex(text) for text in alternatives))}"
+    return f"({narrowed}) AND {decided}" if narrowed else decided
+
+
+def _whole_group(sql: str, group: str, parameters: Parameters) -> str:
+    literal = escape_like(group)
+    equal = f"{sql} = {parameters.add(group)}"
+    placed = (f"{literal}=%", f"%={literal}", f"%={literal}=%")
+    return f"({' OR '.join([equal, *(f'{sql} LIKE {parameters.add(like)}' for like in placed)])})"
+
+
+def _narrowing(sql: str, folded: str, parameters: Parameters) -> str:
+    """Return what a LIKE can say of every match of ``folded``, or nothing."""
+    prefix = (_WILDCARDS.split(folded) or [""])[0]
+    if prefix:
+        literal = escape_like(prefix)
+        return f"{sql} LIKE {parameters.add(f'{literal}%')} OR {sql} LIKE {parameters.add(f'%={literal}%')}"
+    longest = max(_WILDCARDS.split(folded), key=len)
+    return f"{sql} LIKE {parameters.add(f'%{escape_like(longest)}%')}" if longest else ""
+
+
+def _regex(folded: str) -> str:
+    """Return a PostgreSQL regular expression for the whole name or one of its groups."""
+    whole = f"^{_translated(folded, '.')}$"
+    if "=" in folded:
+        return whole
+    return f"{whole}|(^|=){_translated(folded, '[^=]')}(=|$)"
+
+
+def _translated(folded: str, any_character: str) -> str:
+    wildcards = {"*": f"{any_character}*", "?": any_character}
+    return "".join(wildcards.get(c) or _REGEX_LITERAL.sub(r"\\\g<0>", c) for c in folded)

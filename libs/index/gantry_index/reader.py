@@ -1,0 +1,84 @@
+"""The reading side of the index: searches, retrieval plans, metadata, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gantry.index.v1.index_pb2 import Verdict
+from gantry_dicom.query import Level, Query
+
+from gantry_index.metadata import MetadataAnswer, read_metadata, read_version
+from gantry_index.records import StoredInstance
+from gantry_index.retrieval import find_by_sop_uid, find_instance, find_instances
+from gantry_index.search import Database, SearchPage
+from gantry_index.search_instance import search_instances
+from gantry_index.search_patient import search_patients
+from gantry_index.search_series import search_series
+from gantry_index.search_study import search_studies
+
+_SEARCHES = {
+    Level.PATIENT: search_patients,
+    Level.STUDY: search_studies,
+    Level.SERIES: search_series,
+    Level.INSTANCE: search_instances,
+}
+
+
+class IndexReader:
+    """Reads the index through a pool. Every method raises ``Unavailable`` while PostgreSQL is down."""
+
+    def __init__(self, pool: Database) -> None:
+        self._pool = pool
+
+    async def search(self, query: Query, *, retrieve_ae_title: str = "") -> SearchPage:
+        """Return one page of answers to ``query``, newest studies first.
+
+        ``retrieve_ae_title`` goes into the answers (0008,0054) unless empty. Raises
+        ``BadRequest`` for a condition on an attribute that the level cannot match.
+        """
+        return await _SEARCHES[query.level](self._pool, query, retrieve_ae_title)
+
+    async def instances(
+        self, partition: str, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+    ) -> list[StoredInstance]:
+        """Return the instances of a study, series or SOP Instance UID, in a stable order."""
+        return await find_instances(self._pool, partition, study_uid, series_uid, sop_uid)
+
+    async def instance(
+        self, partition: str, study_uid: str, series_uid: str | None, sop_uid: str
+    ) -> StoredInstance | None:
+        """Return one instance by its full identity, or ``None``."""
+        return await find_instance(self._pool, partition, study_uid, series_uid, sop_uid)
+
+    async def instances_by_sop_uid(self, partition: str, sop_uids: Sequence[str]) -> list[StoredInstance]:
+        """Return the instances with these SOP Instance UIDs, whatever their study."""
+        return await find_by_sop_uid(self._pool, partition, sop_uids)
+
+    async def metadata(
+        self, partition: str, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+    ) -> MetadataAnswer:
+        """Return DICOM JSON objects in retrieval order, and their version."""
+        return await read_metadata(self._pool, partition, study_uid, series_uid, sop_uid)
+
+    async def metadata_version(
+        self, partition: str, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+    ) -> str:
+        """Return the version of what ``metadata`` would answer; empty when there is nothing."""
+        return await read_version(self._pool, partition, study_uid, series_uid, sop_uid)
+
+    async def verdicts(self, object_keys: Sequence[str]) -> dict[str, Verdict]:
+        """Return the verdicts there are, by object key."""
+        rows = await self._pool.fetch(
+            "SELECT object_key, state, survivor_key, reason FROM reception "
+            "WHERE object_key = ANY($1::text[])",
+            list(object_keys),
+        )
+        return {
+            row["object_key"]: Verdict(
+                object_key=row["object_key"],
+                state=row["state"],
+                survivor_key=row["survivor_key"] or "",
+                reason=row["reason"] or "",
+            )
+            for row in rows
+        }

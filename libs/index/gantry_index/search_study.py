@@ -1,0 +1,54 @@
+"""Answers of the study level (PS3.18 Table 10.6.3-3)."""
+
+from __future__ import annotations
+
+from gantry_dicom.facts import assemble
+from gantry_dicom.query import Include, Query
+
+from gantry_index import documents
+from gantry_index.search import Database, Row, SearchPage, find
+
+COLUMNS_OF_STUDY = (
+    "s.study_uid, s.modalities, s.sop_classes, s.series_count, s.instance_count, "
+    "sd.document AS study_document"
+)
+
+_STATEMENT = """SELECT c.found, {columns}
+FROM (SELECT count(*) AS found FROM hits) c
+LEFT JOIN (page JOIN study s ON s.id = page.study_pk JOIN study_document sd ON sd.study_pk = s.id) ON true
+ORDER BY page.position"""
+
+
+async def search_studies(database: Database, query: Query, retrieve_ae_title: str) -> SearchPage:
+    """Return the page of studies. Raises ``Unavailable`` and ``BadRequest``."""
+    wants_more = query.include.all or bool(query.include.tags)
+    columns = COLUMNS_OF_STUDY + (", sd.extra AS study_extra" if wants_more else "")
+    rows, remaining, exact = await find(database, query, _STATEMENT.format(columns=columns))
+    answers = []
+    for row in rows:
+        if row["study_uid"] is None:  # the row that carries `found` of an empty page
+            continue
+        answer = study_answer(row, retrieve_ae_title)
+        if wants_more:
+            elements = documents.fragments(answer)
+            answer = documents.joined({**study_extra(row, query.include), **elements})
+        answers.append(answer)
+    return SearchPage(tuple(answers), remaining, exact)
+
+
+def study_answer(row: Row, retrieve_ae_title: str) -> bytes:
+    """Return the study's JSON object with its computed attributes."""
+    slots = documents.study_slots(
+        retrieve_ae_title,
+        row["study_uid"],
+        row["modalities"],
+        row["sop_classes"],
+        row["series_count"],
+        row["instance_count"],
+    )
+    return assemble(row["study_document"], slots)
+
+
+def study_extra(row: Row, include: Include) -> documents.Fragments:
+    """Return those optional attributes of the study that are asked for."""
+    return documents.chosen(documents.fragments(row["study_extra"]), include)
