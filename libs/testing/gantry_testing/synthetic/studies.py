@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from pydicom.dataset import Dataset
 
@@ -28,22 +27,21 @@ _SOP_INSTANCE_UID, _INSTANCE_NUMBER = (0x00080018, "UI"), (0x00200013, "IS")
 _POSITION, _LOCATION = (0x00200032, "DS"), (0x00201041, "DS")
 
 
-def make_patient(seed: int, **changes: Any) -> Patient:
-    """Return the patient of ``seed``; ``changes`` replace attributes."""
+def make_patient(seed: int) -> Patient:
+    """Return the patient of ``seed``."""
     dice = _dice("patient", seed)
-    patient = Patient(
+    return Patient(
         patient_id=f"GT-{seed:06d}",
         patient_name=f"{dice.choice(FAMILIES)}^{dice.choice(GIVEN)}",
         patient_birth_date=f"{dice.randint(1930, 2015)}{dice.randint(1, 12):02d}{dice.randint(1, 28):02d}",
         patient_sex=dice.choice("MFO"),
     )
-    return replace(patient, **changes)
 
 
-def make_study(seed: int, number: int = 0, patient: Patient | None = None, **changes: Any) -> Study:
+def make_study(seed: int, number: int = 0, patient: Patient | None = None) -> Study:
     """Return study ``number`` of the patient of ``seed``."""
     dice = _dice("study", seed, number)
-    study = Study(
+    return Study(
         study_uid=make_uid("study", seed, number),
         study_date=f"{dice.randint(2015, 2024)}{dice.randint(1, 12):02d}{dice.randint(1, 28):02d}",
         study_time=f"{dice.randint(0, 23):02d}{dice.randint(0, 59):02d}{dice.randint(0, 59):02d}",
@@ -52,18 +50,16 @@ def make_study(seed: int, number: int = 0, patient: Patient | None = None, **cha
         study_description=f"Synthetic study {number + 1}",
         patient=patient or make_patient(seed),
     )
-    return replace(study, **changes)
 
 
-def make_series(study: Study, number: int = 1, **changes: Any) -> Series:
+def make_series(study: Study, number: int = 1) -> Series:
     """Return series ``number`` of ``study``."""
-    series = Series(
+    return Series(
         series_uid=make_uid("series", study.study_uid, number),
         series_number=number,
         series_description=f"Series {number}",
         study=study,
     )
-    return replace(series, **changes)
 
 
 def _dice(*names: object) -> random.Random:
