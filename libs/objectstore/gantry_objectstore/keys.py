@@ -1,0 +1,203 @@
+"""The names of things in the bucket.
+
+::
+
+    o/<partition>/<hh>/<batch>/<ordinal>   a received object
+    j/<hh>/<batch>                         a journal entry, until its batch is safely indexed
+    m/<partition>/<day>/<batch>            a manifest, for ever
+
+``batch`` is a ULID, ``hh`` two hex digits of its hash that spread the load over the store's
+key ranges, ``day`` the UTC day in the ULID: whoever writes a batch's manifest finds the same
+key. No key ever holds a UID: those are the sender's words, a key is ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gantry_objectstore.errors import BadKey
+
+OBJECT_PREFIX = "o/"
+JOURNAL_PREFIX = "j/"
+MANIFEST_PREFIX = "m/"
+MAX_ORDINAL = 9999
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_PARTITION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_PREFIX = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*")
+_MAX_KEY_LENGTH = 512
+_RANDOM_BITS = 80
+# ULIDs reach beyond what a datetime can say.
+_LAST_MILLISECOND = 253_402_300_799_999
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKey:
+    """The parts of a received object's key."""
+
+    partition: str
+    batch: str
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestKey:
+    """The parts of a manifest's key."""
+
+    partition: str
+    day: str
+    batch: str
+
+
+def check_key(key: str) -> str:
+    """Return ``key`` when it is one: plain names between slashes, which leave no root. Raises ``BadKey``."""
+    if len(key) > _MAX_KEY_LENGTH or not _KEY.fullmatch(key):
+        raise BadKey("not a key")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return ``prefix`` when it is empty or whole segments ending in a slash. Raises ``BadKey``."""
+    if len(prefix) > _MAX_KEY_LENGTH or not _PREFIX.fullmatch(prefix):
+        raise BadKey("not a prefix of keys")
+    return prefix
+
+
+def is_partition(name: str) -> bool:
+    """Whether ``name`` may name a partition: 1-63 lower-case letters, digits, inner hyphens."""
+    return _PARTITION.fullmatch(name) is not None
+
+
+def check_partition(name: str) -> str:
+    """Return ``name`` when it may name a partition. Raises ``BadKey``."""
+    if not is_partition(name):
+        raise BadKey("not a partition name")
+    return name
+
+
+def is_batch(text: str) -> bool:
+    """Whether ``text`` is a ULID in its canonical form, of a day that a calendar can name."""
+    return _ULID.fullmatch(text) is not None and _milliseconds(text) <= _LAST_MILLISECOND
+
+
+def check_batch(text: str) -> str:
+    """Return ``text`` when it is a batch id. Raises ``BadKey``."""
+    if not is_batch(text):
+        raise BadKey("not a batch id")
+    return text
+
+
+def new_batch_id() -> str:
+    """Return a fresh ULID of now; see ``BatchIds`` where their order matters."""
+    return _ulid(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(_RANDOM_BITS // 8)))
+
+
+class BatchIds:
+    """Makes ULIDs that only ever rise, even when the wall clock is set back.
+
+    Within one process batches are ordered exactly by their ids; the order key relies on it.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def new(self) -> str:
+        """Return an id greater than every one before."""
+        milliseconds = int(self._wall_clock() * 1000)
+        random = int.from_bytes(os.urandom(_RANDOM_BITS // 8))
+        with self._lock:
+            value = max((milliseconds << _RANDOM_BITS) | random, self._last + 1)
+            self._last = value
+        return _ulid(value >> _RANDOM_BITS, value & ((1 << _RANDOM_BITS) - 1))
+
+
+def batch_time(batch: str) -> datetime:
+    """Return the time in a batch id (UTC). Raises ``BadKey``."""
+    return datetime.fromtimestamp(_milliseconds(check_batch(batch)) / 1000, UTC)
+
+
+def batch_day(batch: str) -> str:
+    """Return the UTC day in a batch id as ``yyyy-mm-dd``. Raises ``BadKey``."""
+    return batch_time(batch).date().isoformat()
+
+
+def batch_folder(partition: str, batch: str) -> str:
+    """Return the prefix under which the objects of a batch lie. Raises ``BadKey``."""
+    return f"{OBJECT_PREFIX}{check_partition(partition)}/{_spread(batch)}/{batch}/"
+
+
+def object_key(partition: str, batch: str, ordinal: int) -> str:
+    """Return the key of the object at ``ordinal`` (1-9999) of a batch. Raises ``BadKey``."""
+    if not 1 <= ordinal <= MAX_ORDINAL:
+        raise BadKey("not an ordinal")
+    return f"{batch_folder(partition, batch)}{ordinal:04d}"
+
+
+def journal_key(batch: str) -> str:
+    """Return the key of a batch's journal entry. Raises ``BadKey``."""
+    return f"{JOURNAL_PREFIX}{_spread(batch)}/{batch}"
+
+
+def manifest_day_folder(partition: str, day: str) -> str:
+    """Return the prefix of a partition's manifests of one day (``yyyy-mm-dd``). Raises ``BadKey``."""
+    return check_prefix(f"{MANIFEST_PREFIX}{check_partition(partition)}/{day}/")
+
+
+def manifest_key(partition: str, batch: str) -> str:
+    """Return the key of a batch's manifest. Raises ``BadKey``."""
+    return f"{manifest_day_folder(partition, batch_day(batch))}{batch}"
+
+
+def parse_object_key(key: str) -> ObjectKey:
+    """Return the parts of a received object's key; only the exact form is one. Raises ``BadKey``."""
+    segments = key.split("/")
+    if len(segments) == 5 and segments[4].isascii() and segments[4].isdigit():
+        parsed = ObjectKey(segments[1], segments[3], int(segments[4][:8]))
+        if object_key(parsed.partition, parsed.batch, parsed.ordinal) == key:
+            return parsed
+    raise BadKey("not the key of a received object")
+
+
+def parse_journal_key(key: str) -> str:
+    """Return the batch of a journal entry's key; only the exact form is one. Raises ``BadKey``."""
+    batch = key.rsplit("/", 1)[-1]
+    if journal_key(batch) != key:
+        raise BadKey("not the key of a journal entry")
+    return batch
+
+
+def parse_manifest_key(key: str) -> ManifestKey:
+    """Return the parts of a manifest's key; only the exact form is one. Raises ``BadKey``."""
+    segments = key.split("/")
+    if len(segments) == 4 and manifest_key(segments[1], segments[3]) == key:
+        return ManifestKey(*segments[1:])
+    raise BadKey("not the key of a manifest")
+
+
+def _spread(batch: str) -> str:
+    # The first characters of a ULID are its time: as a prefix they would send every writer
+    # to the same key range.
+    return hashlib.sha256(check_batch(batch).encode()).hexdigest()[:2]
+
+
+def _ulid(milliseconds: int, random: int) -> str:
+    value = (milliseconds << _RANDOM_BITS) | random
+    return "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def _milliseconds(ulid: str) -> int:
+    value = 0
+    for character in ulid[:10]:
+        value = value * 32 + _ALPHABET.index(character)
+    return value
