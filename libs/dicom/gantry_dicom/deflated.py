@@ -1,9 +1,10 @@
-"""Inflating a deflated data set within bounds (PS3.5 A.5, RFC 1951)."""
+"""Inflating a deflated data set within bounds (PS3.5 A.5, RFC 1951, RFC 1952 2.3.1)."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from struct import pack
 
 from gantry_dicom.element_headers import Buffer, is_zero
 from gantry_dicom.refusals import Refusal, Refused
@@ -33,6 +34,7 @@ def inflate(buffer: Buffer, start: int, limit: int) -> bytes:
 def _pieces(buffer: Buffer, start: int) -> Iterator[bytes]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     position, end = start, len(buffer)
+    checksum = size = 0
     try:
         while not inflater.eof:
             if not inflater.unconsumed_tail:
@@ -43,10 +45,15 @@ def _pieces(buffer: Buffer, start: int) -> Iterator[bytes]:
                 position = following
             else:
                 data = inflater.unconsumed_tail
-            yield inflater.decompress(data, _STEP)
+            piece = inflater.decompress(data, _STEP)
+            checksum, size = zlib.crc32(piece, checksum), size + len(piece)
+            yield piece
     except zlib.error as error:
         raise Refused(Refusal.DEFLATE_DAMAGED, "not a deflate stream") from error
     if not inflater.eof:
         raise Refused(Refusal.DEFLATE_DAMAGED, "the stream has no end")
-    if inflater.unused_data.strip(b"\0") or not is_zero(buffer, position, end):
+    # A zero byte pads the stream to an even length; some writers leave the gzip trailer there.
+    rest = inflater.unused_data
+    rest = rest.removeprefix(pack("<LL", checksum, size & 0xFFFFFFFF))
+    if rest.strip(b"\0") or not is_zero(buffer, position, end):
         raise Refused(Refusal.DEFLATE_DAMAGED, "bytes after the end of the stream")

@@ -79,7 +79,6 @@ _UID_NAMES = {
     SERIES_INSTANCE_UID: "Series Instance UID",
 }
 _WANTED = frozenset((*_UID_TAGS, *LAYOUT_TAGS, *PIXEL_DATA_TAGS))
-_DIRECTORY_RECORD_SEQUENCE = 0x00041220
 
 # Warnings, as static names for logs and manifests.
 FILE_META_REBUILT = "file-meta-rebuilt"
@@ -88,8 +87,7 @@ TRANSFER_SYNTAX_PRIVATE = "transfer-syntax-private"
 IMPLICIT_ENCAPSULATED = "implicit-vr-encapsulated"
 UID_LEADING_ZERO = "uid-leading-zero"
 FILE_IN_DATA_SET = "file-in-data-set"
-DUPLICATE_ELEMENT = "duplicate-element"
-SOP_CLASS_UID_DIFFERS = "file-meta-differs-from-data-set"
+FILE_META_DIFFERS = "file-meta-differs-from-data-set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,8 @@ class GateLimits:
 
     # Bytes a deflated data set may inflate to.
     max_inflated_bytes: int = 256 * 1024 * 1024
+    # Bytes outside the pixel data, which are carried in memory.
+    max_header_bytes: int = 256 * 1024 * 1024
     # Sequences inside sequences.
     max_depth: int = DEFAULT_MAX_DEPTH
 
@@ -247,6 +247,9 @@ def _admit(
     else:
         body = _walk_detected(buffer, start, stated, limits)
 
+    pixel_bytes = 0 if body.pixel_data is None else body.pixel_data.end - body.pixel_data.header_offset
+    if len(body.buffer) - body.start - pixel_bytes > limits.max_header_bytes:
+        raise Refused(Refusal.TOO_LARGE, "too many bytes outside the pixel data")
     uids = _uids(body, warnings)
     _compare(uids, expected)
     transfer_syntax_uid = _true_syntax(body, stated_uid, stated, warnings)
@@ -406,14 +409,20 @@ def _new_meta(
     source_ae_title: str | None,
     warnings: list[str],
 ) -> bytes | None:
-    """Return the File Meta group to store, None when the one received is complete and true."""
+    """Return the File Meta group to store, None when the one received is complete.
+
+    Files whose media storage UIDs differ from the data set's are common and come back byte for
+    byte all the same; only the transfer syntax has to be true.
+    """
     if source_ae_title is None:
-        complete = meta.complete and meta.text(TRANSFER_SYNTAX_UID) == transfer_syntax_uid
-        if (
-            complete
-            and meta.text(MEDIA_STORAGE_SOP_CLASS_UID) == uids[SOP_CLASS_UID]
-            and meta.text(MEDIA_STORAGE_SOP_INSTANCE_UID) == uids[SOP_INSTANCE_UID]
-        ):
+        class_uid = meta.text(MEDIA_STORAGE_SOP_CLASS_UID)
+        instance_uid = meta.text(MEDIA_STORAGE_SOP_INSTANCE_UID)
+        if (class_uid or uids[SOP_CLASS_UID]) != uids[SOP_CLASS_UID] or (
+            instance_uid or uids[SOP_INSTANCE_UID]
+        ) != uids[SOP_INSTANCE_UID]:
+            warnings.append(FILE_META_DIFFERS)
+        is_complete = meta.complete and class_uid is not None and instance_uid is not None
+        if is_complete and meta.text(TRANSFER_SYNTAX_UID) == transfer_syntax_uid:
             return None
         warnings.append(FILE_META_REBUILT)
         source_ae_title = meta.text(SOURCE_APPLICATION_ENTITY_TITLE) or ""
