@@ -138,9 +138,9 @@ def is_zero(buffer: Buffer, start: int, end: int) -> bool:
 
 
 def expect_zeros(buffer: Buffer, start: int, end: int) -> None:
-    """Raise ``Malformed`` unless what is left over is zero bytes only."""
+    """Raise ``Overrun`` unless what is left over (less than an element header) is zero bytes only."""
     if not is_zero(buffer, start, end):
-        raise Malformed("bytes left over that are no element", start)
+        raise Overrun("element header runs past the end", start)
 
 
 def unknown_vr(buffer: Buffer, position: int, end: int, order: Order) -> tuple[str, int, int]:

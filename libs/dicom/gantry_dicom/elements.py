@@ -96,12 +96,9 @@ def walk(
     unpack_plain = order.plain.unpack_from
     unpack_long = order.long.unpack_from
     short, long, make = SHORT.get, LONG.get, tuple.__new__
-    position = start
-    while position < end:
+    position, last = start, end - 8
+    while position <= last:
         value = position + 8
-        if value > end:
-            expect_zeros(buffer, position, end)
-            return
         if explicit:
             group, number, code, length = unpack_explicit(buffer, position)
             tag = group << 16 | number
@@ -141,6 +138,8 @@ def walk(
         if only is None or tag in only:
             yield make(Element, (tag, vr, position, value, length, after))
         position = after
+    if position < end:
+        expect_zeros(buffer, position, end)
 
 
 def is_sequence(element: Element) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gantry_dicom.elements import Encoding
+from gantry_dicom.errors import CannotProcess
+from gantry_dicom.frames import FrameTable
+from gantry_dicom.transfer_syntaxes import lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +34,48 @@ class DataSetHeader:
     before_offset: int = 0
     after_offset: int = 0
     deflated: bool = False
+
+
+def header_from_parts(
+    before_pixel_data: bytes,
+    after_pixel_data: bytes,
+    frame_table: bytes,
+    transfer_syntax_uid: str,
+    meta_length: int,
+) -> DataSetHeader:
+    """Return the header that was sent or stored in parts, as ``gantry.index.v1.Header`` does.
+
+    ``meta_length`` is the number of bytes before the data set in the stored object. Raises
+    ``CannotProcess`` when the parts do not say how the data set is encoded.
+    """
+    table = FrameTable.unpack(frame_table)
+    syntax = lookup(transfer_syntax_uid)
+    encoding = table.encoding or (syntax.encoding if syntax is not None else None)
+    if encoding is None:
+        raise CannotProcess("the encoding of the data set is not known")
+    deflated = syntax is not None and syntax.deflated
+    before_offset = 0 if deflated else meta_length
+    if table.kind == "none":
+        return DataSetHeader(
+            encoding=encoding,
+            before_pixel_data=before_pixel_data,
+            after_pixel_data=after_pixel_data,
+            before_offset=before_offset,
+            after_offset=before_offset + len(before_pixel_data),
+            deflated=deflated,
+        )
+    encapsulated = table.kind == "encapsulated"
+    delimiter = 8 if encapsulated else 0
+    return DataSetHeader(
+        encoding=encoding,
+        before_pixel_data=before_pixel_data,
+        after_pixel_data=after_pixel_data,
+        pixel_data_vr=table.pixel_data_vr,
+        pixel_data_tag=table.pixel_data_tag,
+        pixel_data_offset=table.value_offset,
+        pixel_data_length=table.value_length,
+        encapsulated=encapsulated,
+        before_offset=before_offset,
+        after_offset=table.value_offset + table.value_length + delimiter,
+        deflated=deflated,
+    )

@@ -8,9 +8,10 @@ is wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from struct import unpack_from
+from typing import NamedTuple
 
 from gantry_dicom.codestreams import HEAD_LENGTH, ends_codestream, recognise, starts_codestream
 from gantry_dicom.element_headers import (
@@ -84,8 +85,18 @@ def build_layout(
     warnings: list[str] = []
     stated = _number_of_frames(buffer, found, warnings)
     bits_allocated = _FLOAT_BITS.get(pixel_data.tag) or _unsigned(buffer, found, BITS_ALLOCATED, encoding)
+    count = frame_bits = 0
+    fragmented = _Fragmented()
+    encapsulated = is_encapsulated(pixel_data)
+    if encapsulated:
+        fragmented = _fragments(buffer, pixel_data, found, encoding, syntax, stated, warnings)
+        count = len(fragmented.groups)
+    elif syntax is not None:
+        value_bits = pixel_data.length * 8
+        count, frame_bits = _native(buffer, found, encoding, bits_allocated, stated, value_bits, warnings)
+    one_each = all(size == 1 for size in fragmented.groups)
     table = FrameTable(
-        kind="encapsulated" if is_encapsulated(pixel_data) else "deflated" if deflated else "native",
+        kind="encapsulated" if encapsulated else "deflated" if deflated else "native",
         encoding=encoding,
         pixel_data_tag=pixel_data.tag,
         pixel_data_vr=pixel_data.vr,
@@ -93,12 +104,21 @@ def build_layout(
         value_length=pixel_data.length,
         bits_allocated=bits_allocated,
         stated_count=stated,
+        count=count,
+        frame_bits=frame_bits,
+        first_fragment=(fragmented.first or pixel_data.value_offset) + shift if encapsulated else 0,
+        fragment_lengths=fragmented.lengths,
+        frame_fragments=() if one_each else fragmented.groups,
     )
-    if table.kind == "encapsulated":
-        table = _with_fragments(buffer, pixel_data, found, encoding, syntax, table, shift, warnings)
-    elif syntax is not None:
-        table = _with_native_frames(buffer, found, encoding, table, warnings)
     return Layout(table, tuple(warnings))
+
+
+class _Fragmented(NamedTuple):
+    """Offset of the first fragment, the length of each, and how many each frame has."""
+
+    first: int = 0
+    lengths: Sequence[int] = ()
+    groups: Sequence[int] = ()
 
 
 def _number_of_frames(buffer: Buffer, found: Mapping[int, Element], warnings: list[str]) -> int:
@@ -123,17 +143,22 @@ def _unsigned(buffer: Buffer, found: Mapping[int, Element], tag: int, encoding: 
     return int.from_bytes(value, "little" if encoding.little_endian else "big")
 
 
-def _with_native_frames(
-    buffer: Buffer, found: Mapping[int, Element], encoding: Encoding, table: FrameTable, warnings: list[str]
-) -> FrameTable:
-    bits = table.bits_allocated
+def _native(
+    buffer: Buffer,
+    found: Mapping[int, Element],
+    encoding: Encoding,
+    bits: int,
+    stated: int,
+    value_bits: int,
+    warnings: list[str],
+) -> tuple[int, int]:
+    """Return how many native frames lie whole within the value, and the bits of each."""
     pixels = _unsigned(buffer, found, ROWS, encoding) * _unsigned(buffer, found, COLUMNS, encoding)
     samples = _unsigned(buffer, found, SAMPLES_PER_PIXEL, encoding) if SAMPLES_PER_PIXEL in found else 1
     frame_bits = pixels * samples * bits
     if not frame_bits or (bits != 1 and bits % 8) or bits > 64:
         warnings.append(FRAME_BOUNDARIES_UNKNOWN)
-        return table
-    stated, value_bits = table.stated_count, table.value_length * 8
+        return 0, 0
     if samples == 3 and _photometric(buffer, found) in _HALF_CHROMA:
         # Mislabelled full-chroma images exist: the length decides where it fits only one reading.
         reduced = pixels * 2 * bits
@@ -144,7 +169,7 @@ def _with_native_frames(
         warnings.append(FRAMES_MISSING)
     elif not _fills(value_bits, frame_bits * stated):
         warnings.append(PIXEL_DATA_TOO_LONG)
-    return replace(table, count=count, frame_bits=frame_bits)
+    return count, frame_bits
 
 
 def _fills(value_bits: int, needed: int) -> bool:
@@ -160,34 +185,26 @@ def _photometric(buffer: Buffer, found: Mapping[int, Element]) -> str:
     return value.decode("latin-1").strip(" \0")
 
 
-def _with_fragments(
+def _fragments(
     buffer: Buffer,
     pixel_data: Element,
     found: Mapping[int, Element],
     encoding: Encoding,
     syntax: TransferSyntax | None,
-    table: FrameTable,
-    shift: int,
+    stated: int,
     warnings: list[str],
-) -> FrameTable:
-    found_parts = list(fragments(buffer, pixel_data, encoding))
-    offset_table, parts = (found_parts or [Item(0, 0)])[0], found_parts[1:]
+) -> _Fragmented:
+    offset_table, *parts = list(fragments(buffer, pixel_data, encoding)) or [Item(0, 0)]
     if not parts:
         warnings.append(FRAMES_MISSING)
-        return replace(table, first_fragment=table.value_offset)
+        return _Fragmented()
     groups: Sequence[int] = ()
     if syntax is not None:
         offsets = _offsets(buffer, offset_table, found.get(EXTENDED_OFFSET_TABLE), encoding, len(parts))
-        groups = _group(buffer, parts, offsets, table.stated_count, syntax, warnings)
-        if len(groups) < table.stated_count and syntax.codestream is not Codestream.VIDEO:
+        groups = _group(buffer, parts, offsets, stated, syntax, warnings)
+        if len(groups) < stated and syntax.codestream is not Codestream.VIDEO:
             warnings.append(FRAMES_MISSING if groups else FRAME_BOUNDARIES_UNKNOWN)
-    return replace(
-        table,
-        count=len(groups),
-        first_fragment=parts[0].start + shift,
-        fragment_lengths=[part.end - part.start for part in parts],
-        frame_fragments=() if all(size == 1 for size in groups) else groups,
-    )
+    return _Fragmented(parts[0].start, [part.end - part.start for part in parts], groups)
 
 
 def _offsets(
