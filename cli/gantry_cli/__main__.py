@@ -1,1 +1,74 @@
 """Entry point of the ``gantry`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from gantry_dicom.errors import GantryError
+
+from gantry_cli import commands
+from gantry_cli.options import DEFAULT_STATE, STORES, StackOptions
+from gantry_cli.terminal import complain
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except GantryError as error:
+        complain(error.detail)
+        return commands.EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "down":
+        return commands.down(options.state)
+    if options.command == "status":
+        return commands.status(options.state)
+    if options.command == "import":
+        return commands.import_(options.state, options.source, options.to)
+    stack = StackOptions(options.state.absolute(), options.store, options.http_port, options.dimse_port)
+    start = commands.demo if options.command == "demo" else commands.up
+    return start(stack, detach=options.detach)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gantry", description="Run Gantry on one machine and talk to it.")
+    commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    state = argparse.ArgumentParser(add_help=False)
+    state.add_argument(
+        "--state",
+        type=Path,
+        default=DEFAULT_STATE,
+        metavar="DIR",
+        help="folder of data, secrets and logs (default: .gantry)",
+    )
+    stack = argparse.ArgumentParser(add_help=False)
+    stack.add_argument("--store", choices=STORES, help="object store (default: s3, or as last time)")
+    stack.add_argument("--http-port", type=_port, default=0, metavar="N", help="port of DICOMweb")
+    stack.add_argument("--dimse-port", type=_port, default=0, metavar="N", help="port of DIMSE")
+    stack.add_argument("--detach", action="store_true", help="return when it is ready")
+    commands_.add_parser("up", parents=[state, stack], help="start PostgreSQL, Valkey, S3 and the services")
+    commands_.add_parser("down", parents=[state], help="stop them")
+    commands_.add_parser("status", parents=[state], help="say what runs and where")
+    import_ = commands_.add_parser("import", parents=[state], help="store files or another archive's study")
+    import_.add_argument("source", metavar="PATH|URL", help="file, folder, or WADO-RS URL of a study")
+    import_.add_argument("--to", metavar="URL", help="DICOMweb base (default: the stack of --state)")
+    commands_.add_parser("demo", parents=[state, stack], help="up, with a synthetic patient to look at")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 1 << 16:
+        raise argparse.ArgumentTypeError("a port is a number from 0 (choose one) to 65535")
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

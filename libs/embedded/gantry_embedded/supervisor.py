@@ -99,10 +99,10 @@ class Supervisor:
         for spec in specs:
             self._start(spec)
 
-    def wait_ready(self) -> None:
-        """Wait until everything launched is ready. Raises ``NotReady``."""
-        for watched in self._watched.values():
-            if watched.state == "starting":
+    def wait_ready(self, *names: str) -> None:
+        """Wait until everything launched (or what is named of it) is ready. Raises ``NotReady``."""
+        for name, watched in self._watched.items():
+            if watched.state == "starting" and (not names or name in names):
                 watched.child.wait_ready(interrupted=self.is_stopping)
                 watched.state = "ready"
                 self._write()

@@ -1,0 +1,154 @@
+"""``gantry demo``: a synthetic patient stored by both protocols, and where to see it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import httpx
+from gantry_dicom.errors import Unavailable
+from gantry_embedded.files import write_private
+from gantry_testing.synthetic.demo import PATIENT, demo_patient
+from gantry_testing.synthetic.values import Instance
+
+from gantry_cli.dimse import DimseFile, Peer, Sender
+from gantry_cli.importer import store_all
+from gantry_cli.options import StackFacts
+from gantry_cli.stow import Part
+from gantry_cli.terminal import Progress, say
+
+REMEMBERED_FILE = "demo.json"
+SEARCHABLE_SECONDS = 120.0
+POLL_SECONDS = 0.2
+MIDDLE_SLICE = 24
+STUDY_UID, STUDY_INSTANCES = "0020000D", "00201208"
+
+
+class Interrupted(Unavailable):
+    """The user asked to stop."""
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What the demonstration holds: instances a study, and one instance worth a look."""
+
+    studies: dict[str, int] = field(default_factory=dict)
+    picture: str = ""
+
+    def add(self, instance: Instance) -> None:
+        """Count an instance; the picture is one from the middle of the first series."""
+        self.studies[instance.study_uid] = self.studies.get(instance.study_uid, 0) + 1
+        if len(self.studies) == 1 and (not self.picture or instance.instance_number == MIDDLE_SLICE):
+            self.picture = (
+                f"studies/{instance.study_uid}/series/{instance.series_uid}/instances/{instance.sop_uid}"
+            )
+
+
+def load(state: Path, facts: StackFacts, stopping: Callable[[], bool]) -> Loaded:
+    """Store the patient unless it is there already, and wait until it can be searched.
+
+    Raises ``Unavailable`` when the stack does not take or find it, ``Interrupted`` when ``stopping``.
+    """
+    with httpx.Client(timeout=60.0) as client:
+        earlier = _remembered(state / REMEMBERED_FILE)
+        if earlier is not None and _found(client, facts.dicomweb_url) == earlier.studies:
+            say(f"Found the demonstration's {sum(earlier.studies.values())} instances again.")
+            return earlier
+        say(f"Storing the synthetic patient {PATIENT.patient_name}:")
+        loaded = _store(client, facts, stopping)
+        _wait_until_searchable(client, facts.dicomweb_url, loaded, stopping)
+    write_private(state / REMEMBERED_FILE, json.dumps({"studies": loaded.studies, "picture": loaded.picture}))
+    return loaded
+
+
+def _remembered(file: Path) -> Loaded | None:
+    try:
+        return Loaded(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def _store(client: httpx.Client, facts: StackFacts, stopping: Callable[[], bool]) -> Loaded:
+    """Send every other study by STOW-RS, the rest by C-STORE."""
+    loaded = Loaded()
+    studies = groupby(_noted(demo_patient(), loaded, stopping), key=lambda instance: instance.study_uid)
+    for number, (_, instances) in enumerate(studies):
+        if number % 2 == 0:
+            _store_by_stow(client, facts, instances)
+        else:
+            _store_by_dimse(facts, list(instances))
+    return loaded
+
+
+def _noted(instances: Iterator[Instance], loaded: Loaded, stopping: Callable[[], bool]) -> Iterator[Instance]:
+    for instance in instances:
+        if stopping():
+            raise Interrupted("stopped while storing")
+        loaded.add(instance)
+        yield instance
+
+
+def _store_by_stow(client: httpx.Client, facts: StackFacts, instances: Iterator[Instance]) -> None:
+    parts = (Part(instance.sop_uid, instance.data) for instance in instances)
+    summary = store_all(client, facts.dicomweb_url, parts, Progress("STOW-RS"))
+    if summary.refused:
+        raise Unavailable("; ".join(summary.lines(limit=3)))
+
+
+def _store_by_dimse(facts: StackFacts, instances: list[Instance]) -> None:
+    progress = Progress("C-STORE", len(instances))
+    peer = Peer(facts.dimse_host, facts.dimse_port, facts.ae_title)
+    contexts = [(instance.sop_class_uid, instance.transfer_syntax_uid) for instance in instances]
+    with tempfile.TemporaryDirectory(prefix="gantry-demo-") as folder, Sender(peer, contexts) as sender:
+        file = Path(folder, "instance.dcm")
+        for instance in instances:
+            file.write_bytes(instance.data)
+            status = sender.send(DimseFile(file, instance.sop_class_uid, instance.transfer_syntax_uid))
+            if status != 0:
+                raise Unavailable(f"C-STORE of {instance.sop_uid} answered 0x{status:04X}")
+            progress.advance(1, len(instance.data))
+    progress.finish()
+
+
+def _found(client: httpx.Client, url: str) -> dict[str, int]:
+    """Return how many instances of each of the patient's studies a search finds."""
+    query = {"PatientID": PATIENT.patient_id, "includefield": STUDY_INSTANCES}
+    try:
+        answer = client.get(f"{url}/studies", params=query, headers={"Accept": "application/dicom+json"})
+    except httpx.TransportError:
+        return {}
+    if answer.status_code != httpx.codes.OK:
+        return {}
+    return {_first(study, STUDY_UID): int(_first(study, STUDY_INSTANCES)) for study in answer.json()}
+
+
+def _first(document: dict[str, Any], tag: str) -> Any:  # noqa: ANN401 - a JSON value
+    return document[tag]["Value"][0]
+
+
+def _wait_until_searchable(
+    client: httpx.Client, url: str, loaded: Loaded, stopping: Callable[[], bool]
+) -> None:
+    begun = time.monotonic()
+    while (found := _found(client, url)) != loaded.studies:
+        if stopping():
+            raise Interrupted("stopped while waiting for the index")
+        if time.monotonic() - begun > SEARCHABLE_SECONDS:
+            wanted = sum(loaded.studies.values())
+            raise Unavailable(f"the index finds {sum(found.values())} of {wanted} instances")
+        time.sleep(POLL_SECONDS)
+    say(f"All of it can be searched ({time.monotonic() - begun:.1f} s after the last instance).")
+
+
+def describe(facts: StackFacts, loaded: Loaded) -> Iterator[str]:
+    """Yield what to try, for the user."""
+    base = facts.dicomweb_url
+    yield "Try:"
+    yield f"  curl '{base}/studies?PatientID={PATIENT.patient_id}'"
+    yield f"  curl -o slice.jpg -H 'Accept: image/jpeg' '{base}/{loaded.picture}/rendered'"

@@ -1,0 +1,119 @@
+"""The whole stack of one state folder: servers, migration, services."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gantry_dicom.errors import BadRequest
+from gantry_embedded.files import private_folder, write_private
+from gantry_embedded.ports import LOOPBACK, is_free, remembered_ports
+from gantry_embedded.postgres import PostgresServer
+from gantry_embedded.s3 import S3Server
+from gantry_embedded.supervisor import Supervisor
+from gantry_embedded.valkey import ValkeyServer
+
+from gantry_cli.options import StackFacts, StackOptions, chosen_store
+from gantry_cli.services import BACK, FRONT, GATEWAY, Service, program_spec, service_spec
+
+AE_TITLE = "GANTRY"
+INDEX_DATABASE = "index"
+DIMSE_PORT = "dimse"
+
+
+@dataclass(frozen=True, slots=True)
+class _Servers:
+    postgres: PostgresServer
+    valkey: ValkeyServer
+    s3: S3Server | None
+
+
+@contextmanager
+def running_stack(options: StackOptions, supervisor: Supervisor) -> Iterator[StackFacts]:
+    """Run everything for the time of the body.
+
+    Raises ``AlreadyRunning``, ``NotReady``, ``CannotRun``, or ``BadRequest`` for a fixed port that is taken.
+    """
+    with ExitStack() as afterwards, supervisor.running():
+        store = chosen_store(options)
+        ports = _service_ports(options)
+        servers = _servers(supervisor.folder, store)
+        if servers.s3 is not None:
+            afterwards.callback(servers.s3.after_stop)
+        environment = _start_servers(supervisor, servers)
+        environment |= {"GANTRY_DIMSE_HOST": LOOPBACK, "GANTRY_DIMSE_PORT": str(ports[DIMSE_PORT])}
+        _start_services(supervisor, environment, ports)
+        facts = StackFacts(
+            dicomweb_url=f"http://{LOOPBACK}:{ports[GATEWAY.name]}/dicom-web",
+            dimse_host=LOOPBACK,
+            dimse_port=ports[DIMSE_PORT],
+            ae_title=AE_TITLE,
+            store=store,
+        )
+        supervisor.announce(facts.as_document())
+        yield facts
+
+
+def _service_ports(options: StackOptions) -> dict[str, int]:
+    fixed = {GATEWAY.name: options.http_port, DIMSE_PORT: options.dimse_port}
+    for name, port in fixed.items():
+        if port and not is_free(port):
+            raise BadRequest(f"port {port}, asked for as {name}'s, is taken")
+    names = [*(service.name for service in (*BACK, *FRONT)), DIMSE_PORT]
+    return remembered_ports(options.state / "ports.json", names, fixed)
+
+
+def _servers(state: Path, store: str) -> _Servers:
+    s3 = S3Server(state / "s3") if store == "s3" else None
+    return _Servers(PostgresServer(state / "postgres"), ValkeyServer(state / "valkey"), s3)
+
+
+def _start_servers(supervisor: Supervisor, servers: _Servers) -> dict[str, str]:
+    """Start PostgreSQL, Valkey and S3, bring the schema up to date; returns the services' environment."""
+    state = supervisor.folder
+    everyone = [server for server in (servers.s3, servers.postgres, servers.valkey) if server is not None]
+    for server in everyone:
+        server.prepare()
+    supervisor.launch(*(server.spec() for server in everyone))
+    supervisor.wait_ready(servers.postgres.spec().name)
+    environment = {
+        "GANTRY_INDEX_DSN": servers.postgres.ensure_database(INDEX_DATABASE),
+        "GANTRY_REDIS_URL": servers.valkey.url,
+        "GANTRY_SEAL_KEYS": _seal_keys(state / "seal-keys"),
+        "GANTRY_AE_TITLE": AE_TITLE,
+        # Loopback only and without login: the policy point is asked, and lets everybody pass.
+        "GANTRY_POLICY": "open",
+    }
+    if servers.s3 is not None:
+        environment |= {
+            "GANTRY_STORE_URL": servers.s3.url,
+            "GANTRY_S3_ACCESS_KEY": servers.s3.access_key,
+            "GANTRY_S3_SECRET_KEY": servers.s3.secret_key,
+        }
+    else:
+        environment["GANTRY_STORE_URL"] = private_folder(state / "objects").as_uri()
+    surroundings = service_spec(Service("migrate", "gantry_index"), environment, 0, state, supervisor.logs)
+    # While SeaweedFS, the slowest of the three, is still starting.
+    supervisor.run_once(program_spec("migrate", "gantry_index", ("migrate",), surroundings))
+    supervisor.wait_ready()
+    return environment
+
+
+def _start_services(supervisor: Supervisor, environment: dict[str, str], ports: dict[str, int]) -> None:
+    for group in (BACK, FRONT):
+        specs = (
+            service_spec(service, environment, ports[service.name], supervisor.folder, supervisor.logs)
+            for service in group
+        )
+        supervisor.launch(*specs)
+    supervisor.wait_ready()
+
+
+def _seal_keys(file: Path) -> str:
+    """Return the keys that seal journal and manifests, generated once: without them no record can be read."""
+    if not file.exists():
+        write_private(file, f"k1:{secrets.token_hex(32)}")
+    return file.read_text().strip()
