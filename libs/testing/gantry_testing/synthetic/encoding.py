@@ -119,12 +119,15 @@ class Template:
         self._parts += [b"".join(fixed), *pending]
 
     def render(self, values: Mapping[int, bytes]) -> bytes:
-        """Return the data set with ``values``, one for each varying tag."""
+        """Return the data set with ``values``; a varying element without a value is left out."""
         syntax = self.transfer_syntax_uid
-        return b"".join(
-            part if isinstance(part, bytes) else element(part, self._vrs[part], values[part], syntax)
-            for part in self._parts
-        )
+        parts: list[bytes] = []
+        for part in self._parts:
+            if isinstance(part, bytes):
+                parts.append(part)
+            elif part in values:
+                parts.append(element(part, self._vrs[part], values[part], syntax))
+        return b"".join(parts)
 
 
 def pixel_element(
