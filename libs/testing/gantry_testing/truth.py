@@ -35,8 +35,8 @@ _STUDY_LEVEL = frozenset(
 )  # fmt: skip
 _SERIES_LEVEL = frozenset(
     {
-        (0x00080060,), (0x0008103E,), (0x00180015,), (0x0020000E,), (0x00200011,), (0x00400244,), (0x00400245,),
-        (0x00400275, 0x00400009), (0x00400275, 0x00401001),
+        (0x00080060,), (0x0008103E,), (0x00180015,), (0x0020000E,), (0x00200011,),
+        (0x00400244,), (0x00400245,), (0x00400275, 0x00400009), (0x00400275, 0x00401001),
     }
 )  # fmt: skip
 
@@ -140,4 +140,8 @@ def _collect(ds: Dataset, above: TagPath, found: Values) -> None:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(getattr(value, "original_string", value)).strip()
+    if value is None:
+        return ""
+    # Numbers and dates as they were written; the original of a name is undecoded bytes.
+    original = getattr(value, "original_string", value)
+    return str(original if isinstance(original, str) else value).strip()

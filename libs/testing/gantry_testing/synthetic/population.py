@@ -104,9 +104,7 @@ def _study(seed: int, number: int, dice: random.Random) -> Study:
     return Study(
         study_uid=make_uid("population study", seed, number),
         study_date=dice.choice(dates),
-        study_time=dice.choice(
-            (f"{dice.randrange(24):02d}{dice.randrange(60):02d}15", "0730", "101112.5", "")
-        ),
+        study_time=dice.choice((time, time, "0730", "101112.5", "")),
         accession_number=dice.choice((f"ACC{number:07d}", f"ACC{number:07d}", f"a_{number}%", "")),
         study_id=f"S{number % 50}",
         study_description=dice.choice(_expressible(_DESCRIPTIONS, patient)),
