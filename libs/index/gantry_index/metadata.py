@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gantry_index import segments
+from gantry_index import cutting
 from gantry_index.search import Database, Row
 
 
@@ -30,7 +30,7 @@ _METADATA = """WITH chosen AS (
                ORDER BY e.series_number, e.series_uid, i.instance_number, i.sop_uid
            )::int AS position
     FROM study s JOIN series e ON e.study_pk = s.id
-    JOIN instance i ON i.series_pk = e.id AND i.study_pk = s.id
+    JOIN instance i ON i.series_pk = e.id
     WHERE s.partition = $1 AND s.study_uid = $2 {narrowed}
 ), grouped AS (
     SELECT segment_pk, min(series_uid) AS series_uid, min(version) AS version,
@@ -44,7 +44,7 @@ FROM grouped g JOIN segment x ON x.id = g.segment_pk"""
 
 _VERSION = """SELECT DISTINCT e.series_uid, e.version, x.encoder_version
 FROM study s JOIN series e ON e.study_pk = s.id
-JOIN instance i ON i.series_pk = e.id AND i.study_pk = s.id
+JOIN instance i ON i.series_pk = e.id
 JOIN segment x ON x.id = i.segment_pk
 WHERE s.partition = $1 AND s.study_uid = $2 {narrowed}"""
 
@@ -74,8 +74,8 @@ async def read_metadata(
     rows = await database.fetch(_METADATA.format(narrowed=narrowed), partition, study_uid, *uids)
     objects = [b""] * sum(len(row["positions"]) for row in rows)
     for row in rows:
-        pieces = segments.cut(row["metadata"], row["metadata_offsets"], row["metadata_lengths"])
-        segments.placed(row["positions"], pieces, objects)
+        pieces = cutting.cut(row["metadata"], row["metadata_offsets"], row["metadata_lengths"])
+        cutting.placed(row["positions"], pieces, objects)
     return MetadataAnswer(_version(rows), objects)
 
 

@@ -178,33 +178,39 @@ _REGEX_LITERAL = re.compile(r"[!-/:-@\[-^`{-~]")
 def person_name(sql: str, pattern: str, parameters: Parameters) -> str:
     """Return the expression for a name of one, two or three component groups.
 
-    A regular expression decides (any alternative matches the whole name or one group). Before it
-    stands a LIKE that every match satisfies, in the shape that the prefix index (a group's
-    beginning) or the trigram index (anything inside) can answer.
+    A pattern matches the whole name or one group of it. Where LIKE can say that, it does: the
+    prefix index answers ``Doe*``, the trigram index the rest.
     """
     alternatives = name_alternatives(pattern)
-    if len(alternatives) == 1 and _WILDCARDS.search(alternatives[0]) is None:
-        return _whole_group(sql, alternatives[0], parameters)
-    narrowed = _narrowing(sql, alternatives[-1], parameters)
-    decided = f"{sql} ~ {parameters.add('|'.join(_regex(text) for text in alternatives))}"
-    return f"({narrowed}) AND {decided}" if narrowed else decided
+    return f"({' OR '.join(_one_name(sql, text, parameters) for text in alternatives)})"
 
 
-def _whole_group(sql: str, group: str, parameters: Parameters) -> str:
-    literal = escape_like(group)
-    equal = f"{sql} = {parameters.add(group)}"
-    placed = (f"{literal}=%", f"%={literal}", f"%={literal}=%")
-    return f"({' OR '.join([equal, *(f'{sql} LIKE {parameters.add(like)}' for like in placed)])})"
+def _one_name(sql: str, folded: str, parameters: Parameters) -> str:
+    literals = _WILDCARDS.split(folded)
+    wildcards = _WILDCARDS.findall(folded)
+    if "=" not in folded and not any("?" in found for found in wildcards):
+        match literals:
+            case [whole]:
+                return f"{sql} = {parameters.add(whole)} OR " + _likes(
+                    sql,
+                    parameters,
+                    f"{escape_like(whole)}=%",
+                    f"%={escape_like(whole)}=%",
+                    f"%={escape_like(whole)}",
+                )
+            case [prefix, ""] if prefix:
+                return _likes(sql, parameters, f"{escape_like(prefix)}%", f"%={escape_like(prefix)}%")
+            case ["", suffix] if suffix:
+                return _likes(sql, parameters, f"%{escape_like(suffix)}", f"%{escape_like(suffix)}=%")
+            case ["", infix, ""]:
+                return _likes(sql, parameters, f"%{escape_like(infix)}%")
+    decided = f"{sql} ~ {parameters.add(_regex(folded))}"
+    longest = max(literals, key=len)
+    return f"({_likes(sql, parameters, f'%{escape_like(longest)}%')} AND {decided})" if longest else decided
 
 
-def _narrowing(sql: str, folded: str, parameters: Parameters) -> str:
-    """Return what a LIKE can say of every match of ``folded``, or nothing."""
-    prefix = (_WILDCARDS.split(folded) or [""])[0]
-    if prefix:
-        literal = escape_like(prefix)
-        return f"{sql} LIKE {parameters.add(f'{literal}%')} OR {sql} LIKE {parameters.add(f'%={literal}%')}"
-    longest = max(_WILDCARDS.split(folded), key=len)
-    return f"{sql} LIKE {parameters.add(f'%{escape_like(longest)}%')}" if longest else ""
+def _likes(sql: str, parameters: Parameters, *patterns: str) -> str:
+    return " OR ".join(f"{sql} LIKE {parameters.add(pattern)}" for pattern in patterns)
 
 
 def _regex(folded: str) -> str:

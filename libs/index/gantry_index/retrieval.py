@@ -19,7 +19,7 @@ ORDER BY e.series_number, e.series_uid, i.instance_number, i.sop_uid"""  # noqa:
 
 _ONE = f"""SELECT {_COLUMNS}
 FROM study s JOIN instance i ON i.study_pk = s.id JOIN series e ON e.id = i.series_pk
-WHERE s.partition = $1 AND s.study_uid = $2 AND i.sop_uid = $3"""  # noqa: S608 - only names
+WHERE s.partition = $1 AND s.study_uid = $2 AND i.partition = $1 AND i.sop_uid = $3"""  # noqa: S608 - only names
 
 _BY_SOP_UID = f"""SELECT {_COLUMNS}
 FROM instance i JOIN study s ON s.id = i.study_pk JOIN series e ON e.id = i.series_pk

@@ -78,8 +78,7 @@ SHAPES: Mapping[Level, Shape] = {
         "study_date DESC NULLS LAST, order_key DESC, series_number, series_uid",
     ),
     Level.INSTANCE: Shape(
-        "study s JOIN series e ON e.study_pk = s.id "
-        "JOIN instance i ON i.series_pk = e.id AND i.study_pk = s.id",
+        "study s JOIN series e ON e.study_pk = s.id JOIN instance i ON i.series_pk = e.id",
         "s.id AS study_pk, s.study_date, s.order_key, e.series_number, e.series_uid, "
         "i.instance_number, i.sop_uid",
         "study_date DESC NULLS LAST, order_key DESC, series_number, series_uid, instance_number, sop_uid",
@@ -137,68 +136,91 @@ def gathered(query: Query, bound: int = BOUND) -> Hits:
     return Hits(sql, parameters.values)
 
 
+# What a walk reads below each study it meets. The inner order keeps the planner from turning the
+# walk into a join of whole tables.
+_BELOW: Mapping[Level, tuple[str, str]] = {
+    Level.SERIES: (
+        "SELECT e.id AS series_pk, e.series_number, e.series_uid FROM series e",
+        "series_number, series_uid",
+    ),
+    Level.INSTANCE: (
+        """SELECT e.series_number, e.series_uid, i.instance_number, i.sop_uid
+        FROM series e JOIN instance i ON i.series_pk = e.id""",
+        "series_number, series_uid, instance_number, sop_uid",
+    ),
+}
+
+
 def walked(query: Query, ahead: int = AHEAD) -> Hits:
     """Read matches in order; ``hits`` begin at the offset and end ``ahead`` and one behind the page."""
-    shape = SHAPES[query.level]
     parameters = Parameters()
-    conditions, columns = list(query.conditions), dict(COLUMNS[query.level])
-    tables, keys, order = shape.tables, shape.keys, _qualified(shape.order, "s")
-    where: list[str] = []
+    source = _walk_of_patients if query.level is Level.PATIENT else _walk_of_studies
+    selection, order = source(query, parameters)
+    limit, offset, more = (parameters.add(number) for number in (query.limit, query.offset, ahead))
+    page_order = SHAPES[query.level].order
+    sql = f"""hits AS MATERIALIZED (
+    {selection} ORDER BY {order} LIMIT {limit}::bigint + {more}::bigint + 1 OFFSET {offset}::bigint
+), page AS MATERIALIZED (
+    SELECT *, row_number() OVER (ORDER BY {page_order}) AS position FROM hits
+    ORDER BY {page_order} LIMIT {limit}::bigint
+)"""  # noqa: S608 - names and placeholders only
+    return Hits(sql, parameters.values)
+
+
+def _walk_of_patients(query: Query, parameters: Parameters) -> tuple[str, str]:
+    shape = SHAPES[query.level]
+    where = _where(query, query.conditions, COLUMNS[query.level], parameters)
+    return f"SELECT {shape.keys} FROM {shape.tables} WHERE {where}", "p.patient_id, p.issuer"  # noqa: S608
+
+
+def _walk_of_studies(query: Query, parameters: Parameters) -> tuple[str, str]:
+    """Return a selection that meets studies newest first, and its order.
+
+    With a modality it reads ``study_modality``, which repeats the study's date and order key, and
+    meets the study itself only when another of its columns is asked for.
+    """
+    columns, conditions = dict(COLUMNS[query.level]), list(query.conditions)
     modality = _leading_modality(query) if query.study_uid is None else None
+    above, below = [], []
+    source, alias, study_pk = "study s", "s", "s.id"
     if modality is not None:
-        # `study_modality` repeats the study's date and order key: its index gives the order.
+        source, alias, study_pk = "study_modality m", "m", "m.study_pk"
         columns[_STUDY_DATE] = Column("m.study_date", Kind.DATE)
-        where = [
+        above = [
             f"m.partition = {parameters.add(query.partition)}",
             f"m.modality = {parameters.add(modality.value)}",
         ]
         if modality.path == (MODALITIES_IN_STUDY,):
             conditions.remove(modality)
-        order = _qualified(shape.order, "m")
-        keys = keys.replace("s.study_date, s.order_key", "m.study_date, m.order_key")
-        if query.level is Level.STUDY and not _asks_study(conditions, columns):
-            tables, keys = "study_modality m", keys.replace("s.id", "m.study_pk")
-            where += [predicate(condition, columns, parameters) for condition in conditions]
-            conditions = []
-        else:
-            tables = f"study_modality m JOIN {tables}".replace("study s", "study s ON s.id = m.study_pk", 1)
-    if tables != "study_modality m":
-        where.append(_where(query, conditions, columns, parameters))
-    limit, offset, more = (parameters.add(number) for number in (query.limit, query.offset, ahead))
-    sql = f"""hits AS MATERIALIZED (
-    SELECT {keys} FROM {tables} WHERE {" AND ".join(where)}
-    ORDER BY {order} LIMIT {limit}::bigint + {more}::bigint + 1 OFFSET {offset}::bigint
-), page AS MATERIALIZED (
-    SELECT *, row_number() OVER (ORDER BY {shape.order}) AS position FROM hits
-    ORDER BY {shape.order} LIMIT {limit}::bigint
-)"""  # noqa: S608 - names and placeholders only
-    return Hits(sql, parameters.values)
-
-
-def _qualified(order: str, study_alias: str) -> str:
-    """Return an order by table columns instead of answer columns."""
-    aliases = {
-        "patient_id": "p",
-        "issuer": "p",
-        "study_date": study_alias,
-        "order_key": study_alias,
-        "series_number": "e",
-        "series_uid": "e",
-        "instance_number": "i",
-        "sop_uid": "i",
-    }
-    terms = (term.split(" ", 1) for term in order.split(", "))
-    return ", ".join(" ".join((f"{aliases[term[0]]}.{term[0]}", *term[1:])) for term in terms)
-
-
-def _asks_study(conditions: Sequence[Condition], columns: Mapping[TagPath, Column]) -> bool:
+        if any(_asks(condition, "s", columns) for condition in conditions):
+            source += " JOIN study s ON s.id = m.study_pk"
+    else:
+        above = [f"s.partition = {parameters.add(query.partition)}"]
+    if query.study_uid is not None:
+        above.append(f"s.study_uid = {parameters.add(query.study_uid)}")
+    if query.series_uid is not None:
+        below.append(f"e.series_uid = {parameters.add(query.series_uid)}")
     for condition in conditions:
-        if isinstance(condition, DateTimeRange):
-            return True
-        column = columns.get(condition.path)
-        if column is None or column.alias != "m":
-            return True
-    return False
+        is_below = _asks(condition, "e", columns) or _asks(condition, "i", columns)
+        (below if is_below else above).append(predicate(condition, columns, parameters))
+    keys = f"{study_pk} AS study_pk, {alias}.study_date, {alias}.order_key"
+    order = f"{alias}.study_date DESC NULLS LAST, {alias}.order_key DESC"
+    if query.level is not Level.STUDY:
+        inner, inner_order = _BELOW[query.level]
+        inner_where = " AND ".join([f"e.study_pk = {study_pk}", *below])
+        source += f" CROSS JOIN LATERAL ({inner} WHERE {inner_where} ORDER BY {inner_order}) b"
+        keys += ", b.*"
+        order += "".join(f", b.{column}" for column in inner_order.split(", "))
+    return f"SELECT {keys} FROM {source} WHERE {' AND '.join(above)}", order  # noqa: S608
+
+
+def _asks(condition: Condition, alias: str, columns: Mapping[TagPath, Column]) -> bool:
+    """Tell whether a condition reads a column of the table ``alias``."""
+    if isinstance(condition, DateTimeRange):
+        paths: tuple[TagPath, ...] = (condition.date_path, condition.time_path)
+    else:
+        paths = (condition.path,)
+    return any(path in columns and columns[path].alias == alias for path in paths)
 
 
 def _where(
@@ -213,14 +235,11 @@ def _where(
         terms.append(f"s.study_uid = {parameters.add(query.study_uid)}")
     if query.series_uid is not None:
         terms.append(f"e.series_uid = {parameters.add(query.series_uid)}")
-    used = set()
-    for condition in conditions:
-        terms.append(predicate(condition, columns, parameters))
-        if not isinstance(condition, DateTimeRange):
-            used.add(columns[condition.path].alias)
+    terms += [predicate(condition, columns, parameters) for condition in conditions]
     # The tables below the study repeat the partition for the sake of their own indexes.
-    if query.study_uid is None:
-        terms += [f"{alias}.partition = {partition}" for alias in ("e", "i") if alias in used]
+    for alias in ("e", "i"):
+        if any(_asks(condition, alias, columns) for condition in conditions):
+            terms.append(f"{alias}.partition = {partition}")
     return " AND ".join(terms)
 
 

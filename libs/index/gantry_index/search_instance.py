@@ -10,7 +10,7 @@ from gantry_dicom.attributes import level_of
 from gantry_dicom.facts import assemble
 from gantry_dicom.query import Include, Level, Query
 
-from gantry_index import documents, segments
+from gantry_index import cutting, documents
 from gantry_index.search import Database, Row, SearchPage, find
 from gantry_index.search_series import COLUMNS_OF_SERIES, ParentElements, series_answer, series_extra
 from gantry_index.search_study import COLUMNS_OF_STUDY
@@ -71,14 +71,14 @@ async def search_instances(database: Database, query: Query, retrieve_ae_title: 
                 documents.joined({**parents, **more, **documents.fragments(piece)})
                 for piece, more in zip(pieces, asked, strict=True)
             ]
-        segments.placed(row["positions"], pieces, answers)
+        cutting.placed(row["positions"], pieces, answers)
     return SearchPage(tuple(answers), remaining, exact)
 
 
 def _answers(row: Row, retrieve_ae_title: str) -> list[bytes]:
     """Return the answers of one segment's instances."""
     study_uid, series_uid = row["study_uid"], row["series_uid"]
-    pieces = segments.cut(row["documents"], row["document_offsets"], row["document_lengths"])
+    pieces = cutting.cut(row["documents"], row["document_offsets"], row["document_lengths"])
     return [
         assemble(piece, documents.instance_slots(retrieve_ae_title, study_uid, series_uid, sop_uid))
         for piece, sop_uid in zip(pieces, row["sop_uids"], strict=True)
@@ -90,7 +90,7 @@ def _asked(row: Row, include: Include) -> list[documents.Fragments]:
 
     ``all`` is every attribute of the instance's own level but pixel data, and any that is named.
     """
-    pieces = segments.cut(row["metadata"], row["metadata_offsets"], row["metadata_lengths"])
+    pieces = cutting.cut(row["metadata"], row["metadata_offsets"], row["metadata_lengths"])
     named = documents.tag_names(include.tags)
     return [
         {
