@@ -7,7 +7,7 @@ too when pytest itself is killed. What a test gets of them (database, bucket, em
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ from gantry_embedded.postgres import PostgresServer
 from gantry_embedded.s3 import S3Server
 from gantry_embedded.valkey import ValkeyServer
 
-from gantry_testing import servers
+from gantry_testing import debian_tools, servers
+from gantry_testing.datapack import everything_required
 
 _numbers = itertools.count(1)
 
@@ -96,3 +97,47 @@ def store_url(request: pytest.FixtureRequest) -> str:
 def free_port() -> int:
     """A TCP port nobody listens on."""
     return choose_free_port()
+
+
+@pytest.fixture(scope="session")
+def dcmtk_program() -> Callable[[str], str]:
+    """Return the path of one of DCMTK's programs by its name; for tests with the marker ``dcmtk``."""
+
+    def path_of(name: str) -> str:
+        path = debian_tools.find_program(name)
+        if path is None:
+            pytest.fail(f"DCMTK has no program {name}")
+        return path
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def chromium_program() -> str:
+    """Path of Chromium; for tests with the marker ``chromium``."""
+    path = debian_tools.find_program("chromium")
+    if path is None:
+        pytest.fail("Chromium is not installed")
+    return path
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out a test whose Debian package is missing, or fail it when everything is required."""
+    for marker, (package, _) in debian_tools.PACKAGES.items():
+        if item.get_closest_marker(marker) and not debian_tools.is_installed(marker):
+            reason = f"needs the Debian package {package}"
+            if everything_required():
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests did not run for want of a Debian package."""
+    skipped = terminalreporter.getreports("skipped")
+    for marker, (package, _) in debian_tools.PACKAGES.items():
+        left_out = [report for report in skipped if marker in report.keywords]
+        if left_out and not debian_tools.is_installed(marker):
+            terminalreporter.section(f"{len(left_out)} tests DID NOT RUN", yellow=True)
+            terminalreporter.line(f"They need the Debian package {package}: apt-get install {package}")
+            for report in left_out:
+                terminalreporter.line(f"  {report.nodeid}")
