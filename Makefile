@@ -1,18 +1,77 @@
 # The one interface people and CI use. `make help` lists the targets.
 .DEFAULT_GOAL := help
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUN := $(BIN)/python -P -m
+# More arguments: `make demo ARGS="--store file"`, `make test ARGS="-k frames"`.
+ARGS ?=
+
+SERVICES := $(patsubst services/%/pyproject.toml,%,$(wildcard services/*/pyproject.toml))
+PROJECTS := libs $(SERVICES:%=services/%) cli
+PACKAGES := $(filter-out libs/contracts/%,$(wildcard libs/*/gantry_*)) $(wildcard services/*/gantry_*) cli/gantry_cli
+
+# Quiet about everything but errors; a HOME that cannot be written is no error.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1 $(RUN) pip -qq
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: setup
 setup: $(VENV)/.installed ## Create .venv with every pinned requirement and this project
 
-$(VENV)/.installed: requirements/dev.txt libs/pyproject.toml cli/pyproject.toml $(wildcard services/*/pyproject.toml)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e libs $(foreach s,$(wildcard services/*/pyproject.toml),-e $(dir $(s))) -e cli
-	touch $@
+$(VENV)/.installed: requirements/dev.txt libs/pyproject.toml cli/pyproject.toml $(SERVICES:%=services/%/pyproject.toml)
+	@tools/check-python $(PYTHON)
+	@echo "Setting up $(VENV) (once; some minutes, some hundred megabytes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation $(PROJECTS:%=-e ./%)
+	@touch $@
+
+.PHONY: demo
+demo: setup ## Start everything, store a synthetic patient, say what to look at; Ctrl-C stops it
+	@$(RUN) gantry_cli demo $(ARGS)
+
+.PHONY: up
+up: setup ## Start everything; Ctrl-C stops it
+	@$(RUN) gantry_cli up $(ARGS)
+
+.PHONY: test
+test: setup ## Run every fast test
+	@$(RUN) pytest -m "not slow" $(ARGS)
+
+.PHONY: check
+check: lint test ## Everything a change must pass: lint, then the tests
+
+.PHONY: lint
+lint: setup ## ruff, mypy, import rules, protobuf contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate_contracts.py --check
+	$(BIN)/buf lint
+	$(BIN)/buf breaking proto --against proto/baseline.binpb
+
+.PHONY: format
+format: setup ## Let ruff format and repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: contracts
+contracts: setup ## Generate libs/contracts from proto/
+	$(BIN)/python tools/generate_contracts.py
+
+.PHONY: lock
+lock: ## Pin every requirement again (writes requirements/*.txt)
+	PYTHON=$(PYTHON) tools/lock $(ARGS)
+
+.PHONY: bench
+bench: setup ## Measure; see bench/README.md
+	@$(RUN) bench $(ARGS)
+
+.PHONY: clean
+clean: ## Remove .venv and caches (never the state folder)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
