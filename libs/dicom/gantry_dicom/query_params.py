@@ -141,7 +141,7 @@ def _tag(name: str, part: str) -> Tag:
         # Private tags have no dictionary; of the others the dictionary knows all.
         if tag >> 16 & 1 or dictionary_has_tag(tag):
             return tag
-    else:
+    elif part:  # some retired entries of the dictionary have an empty keyword
         by_keyword = tag_for_keyword(part)
         if by_keyword is not None:
             return by_keyword

@@ -39,7 +39,8 @@ FROM generate_series(1, $1) n;
 """
 
 AFTER_STUDIES = (
-    """INSERT INTO study_modality SELECT partition, unnest(modalities), study_date, order_key, id FROM study""",
+    """INSERT INTO study_modality
+       SELECT partition, unnest(modalities), study_date, order_key, id FROM study""",
     """INSERT INTO series (study_pk, partition, series_uid, order_key, modality, series_number,
            series_description, instance_count, updated_at)
        SELECT id, partition, study_uid || '.' || k, order_key, modalities[k], k, 'series ' || k, 1, now()
@@ -51,7 +52,8 @@ AFTER_STUDIES = (
 SEGMENTS = """INSERT INTO segment (series_pk, encoder_version, instance_count, metadata, documents, levels)
 SELECT id, 1, 1, $1, $2, ''::bytea FROM series WHERE series_uid <> $3"""
 
-BIG_SEGMENTS = """INSERT INTO segment (series_pk, encoder_version, instance_count, metadata, documents, levels)
+BIG_SEGMENTS = """INSERT INTO segment
+    (series_pk, encoder_version, instance_count, metadata, documents, levels)
 SELECT id, 1, $4, $1, $2, ''::bytea FROM series, generate_series(1, 8) WHERE series_uid = $3"""
 
 INSTANCES = """INSERT INTO instance (study_pk, sop_uid, series_pk, partition, sop_class_uid, instance_number,
