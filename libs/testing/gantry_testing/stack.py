@@ -1,0 +1,313 @@
+"""A complete Gantry as real processes on free ports, for tests that kill and pause them.
+
+Everything lives in one folder. Services are started by module name with the environment an
+operator would set; nothing here imports a service.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from gantry_embedded.ports import LOOPBACK, free_ports
+from gantry_embedded.postgres import PostgresServer
+from gantry_embedded.process import ChildProcess, ProcessSpec, kill_group
+from gantry_embedded.s3 import S3Server
+from gantry_embedded.valkey import ValkeyServer
+from gantry_objectstore.protocol import ObjectStore
+from gantry_objectstore.sealing import Sealer
+from gantry_objectstore.settings import StoreSettings
+from gantry_objectstore.store import open_store
+from psycopg import sql
+
+from gantry_testing.dimse import Peer
+from gantry_testing.waiting import wait_for
+from gantry_testing.web import WebClient
+
+SEAL_KEYS = "test:" + "5e" * 32
+INDEX_DATABASE = "index"
+AE_TITLE = "GANTRY"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service process: its module and arguments."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...] = ()
+
+
+SERVICES: tuple[Service, ...] = (
+    Service("indexer", "gantry_indexer", ("consume",)),
+    Service("indexer-worker", "gantry_indexer", ("worker",)),
+    Service("storage", "gantry_storage", ("worker",)),
+    Service("ingest", "gantry_ingest"),
+    Service("gateway", "gantry_gateway"),
+)
+BY_NAME: Mapping[str, Service] = {service.name: service for service in SERVICES}
+
+
+class Stack:
+    """Servers and services in ``folder``; ``with Stack(folder) as stack`` starts all and kills all.
+
+    ``store`` is ``file`` or ``s3``; ``partitions`` maps further called AE titles to partitions;
+    ``environment`` adds to what every service gets. ``durable_queue`` makes Valkey keep its data
+    over a restart; by default it forgets, which the ack contract must survive.
+    Processes end with the thread that starts them: use it from the main thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        store: str = "file",
+        partitions: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        durable_queue: bool = False,
+        services: Sequence[str] = tuple(BY_NAME),
+    ) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.services = tuple(services)
+        self.postgres = PostgresServer(folder / "postgres", durable=False)
+        self.valkey = ValkeyServer(folder / "valkey", durable=durable_queue)
+        self.s3 = S3Server(folder / "s3") if store == "s3" else None
+        self._partitions = dict(partitions or {})
+        self._extra = dict(environment or {})
+        self._children: dict[str, ChildProcess] = {}
+        names = [*BY_NAME, "dimse"]
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- what tests talk to
+
+    @property
+    def peer(self) -> Peer:
+        """The DIMSE listener, as partition ``main``."""
+        return Peer(LOOPBACK, self._ports["dimse"], AE_TITLE)
+
+    def peer_of(self, called_ae_title: str) -> Peer:
+        """Return the DIMSE listener under another called AE title."""
+        return Peer(LOOPBACK, self._ports["dimse"], called_ae_title)
+
+    def base_url(self, partition: str = "main") -> str:
+        """Return the DICOMweb base URL of a partition."""
+        root = f"http://{LOOPBACK}:{self._ports['gateway']}"
+        return f"{root}/dicom-web" if partition == "main" else f"{root}/partitions/{partition}/dicom-web"
+
+    def health_url(self, service: str) -> str:
+        """Return the URL under which a service's ``/livez``, ``/readyz`` and ``/metrics`` lie."""
+        return f"http://{LOOPBACK}:{self._ports[service]}"
+
+    def web(self, partition: str = "main", *, timeout: float = 60.0) -> WebClient:
+        """Return a DICOMweb client of a partition."""
+        return WebClient(self.base_url(partition), timeout=timeout)
+
+    @property
+    def index_dsn(self) -> str:
+        """Connection string of the index database."""
+        return self.postgres.dsn_for(INDEX_DATABASE)
+
+    @property
+    def store_url(self) -> str:
+        """URL of the object store."""
+        return self.s3.url if self.s3 is not None else (self.folder / "objects").as_uri()
+
+    @property
+    def sealer(self) -> Sealer:
+        """Opens the records that the services sealed."""
+        return Sealer.from_text(SEAL_KEYS)
+
+    def open_store(self) -> ObjectStore:
+        """Return a client of the object store."""
+        keys = ("", "") if self.s3 is None else (self.s3.access_key, self.s3.secret_key)
+        return open_store(self.store_url, options=StoreSettings(access_key=keys[0], secret_key=keys[1]))
+
+    def log_text(self) -> str:
+        """Return what every service has written so far."""
+        return "\n".join(
+            file.read_text(errors="replace") for file in sorted(self.logs.glob("*.log")) if file.is_file()
+        )
+
+    # -- starting and stopping
+
+    def start(self) -> None:
+        """Start servers, migrate, start the services chosen, and wait until all are ready."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        (self.folder / "objects").mkdir(exist_ok=True)
+        self.postgres.start()
+        self.valkey.start()
+        if self.s3 is not None:
+            self.s3.start()
+        self.postgres.ensure_database(INDEX_DATABASE)
+        self.run("migrate", "gantry_index", "migrate")
+        for name in self.services:
+            self.launch(name)
+        for name in self.services:
+            self.wait_ready(name)
+
+    def close(self) -> None:
+        """Kill everything."""
+        for child in self._children.values():
+            kill_group(child.pid, signal.SIGCONT)
+            child.kill()
+        self._children.clear()
+        for server in (self.s3, self.valkey, self.postgres):
+            if server is not None:
+                server.kill()
+                server.after_stop()
+
+    def launch(self, name: str) -> None:
+        """Start a service and do not wait."""
+        if name in self._children and self._children[name].is_alive():
+            raise ValueError(f"{name} is running")
+        self._children[name] = ChildProcess(self._spec(BY_NAME[name]))
+
+    def start_service(self, name: str) -> None:
+        """Start a service and wait until it is ready."""
+        self.launch(name)
+        self.wait_ready(name)
+
+    def wait_ready(self, name: str) -> None:
+        """Wait until a launched service says that it is ready. Raises ``NotReady``."""
+        self._children[name].wait_ready()
+
+    def stop_service(self, name: str) -> int | None:
+        """Stop a service in order and return its exit code."""
+        child = self._children.pop(name)
+        child.stop()
+        return child.exit_code()
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Signal a service with all its workers, by default as a power failure would.
+
+        After a signal that ends it the service can be started again.
+        """
+        child = self._children[name]
+        kill_group(child.pid, number)
+        if number == signal.SIGKILL:
+            child.kill()
+            del self._children[name]
+
+    def pause(self, name: str) -> None:
+        """Freeze a service with all its workers (SIGSTOP)."""
+        self.kill(name, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a frozen service go on (SIGCONT)."""
+        self.kill(name, signal.SIGCONT)
+
+    def pid(self, name: str) -> int:
+        """Return the process (group) id of a service."""
+        return self._children[name].pid
+
+    def run(self, name: str, module: str, *arguments: str, seconds: float = 120.0) -> str:
+        """Run a module of the project to its end and return its output. Raises ``ValueError``."""
+        spec = self._spec(Service(name, module, arguments))
+        begin = spec.log_file.stat().st_size if spec.log_file.exists() else 0
+        child = ChildProcess(spec)
+        code = child.wait(seconds)
+        output = spec.log_file.read_bytes()[begin:].decode(errors="replace")
+        if code != 0:
+            raise ValueError(f"{module} {' '.join(arguments)} ended with {code}: {output[-2000:]}")
+        return output
+
+    # -- the index database as something to lose
+
+    def copy_index(self, name: str) -> None:
+        """Copy the index database; nothing may be connected to it."""
+        self.disconnect_index()
+        self.postgres.create_database(name, INDEX_DATABASE)
+
+    def restore_index(self, name: str) -> None:
+        """Put the copy ``name`` in the place of the index database, as a restored backup."""
+        self.postgres.drop_database(INDEX_DATABASE)
+        self.postgres.create_database(INDEX_DATABASE, name)
+
+    def disconnect_index(self) -> None:
+        """End every connection to the index database."""
+        with psycopg.connect(self.postgres.dsn, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [INDEX_DATABASE]
+            )
+
+    def count(self, table: str) -> int:
+        """Return the number of rows of a table of the index."""
+        with psycopg.connect(self.index_dsn) as connection:
+            row = connection.execute(
+                sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    def wait_indexed(self, count: int, *, seconds: float = 60.0) -> None:
+        """Wait until the index holds ``count`` instances. Raises ``TimedOut``."""
+        wait_for(lambda: self.count("instance") >= count, f"{count} instances in the index", seconds)
+
+    # -- inside
+
+    def environment(self, port: int) -> dict[str, str]:
+        """Return the environment of a service whose HTTP side listens on ``port``."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GANTRY_")}
+        settings = {
+            "GANTRY_STORE_URL": self.store_url,
+            "GANTRY_INDEX_DSN": self.index_dsn,
+            "GANTRY_REDIS_URL": self.valkey.url,
+            "GANTRY_SEAL_KEYS": SEAL_KEYS,
+            "GANTRY_POLICY": "open",
+            "GANTRY_AE_TITLE": AE_TITLE,
+            "GANTRY_AE_PARTITIONS": ",".join(f"{ae}={name}" for ae, name in self._partitions.items()),
+            "GANTRY_DIMSE_HOST": LOOPBACK,
+            "GANTRY_DIMSE_PORT": str(self._ports["dimse"]),
+            "GANTRY_HTTP_HOST": LOOPBACK,
+            "GANTRY_HTTP_PORT": str(port),
+        }
+        if self.s3 is not None:
+            settings |= {
+                "GANTRY_S3_ACCESS_KEY": self.s3.access_key,
+                "GANTRY_S3_SECRET_KEY": self.s3.secret_key,
+            }
+        return inherited | settings | self._extra
+
+    def _spec(self, service: Service) -> ProcessSpec:
+        port = self._ports.get(service.name, 0)
+        return ProcessSpec(
+            name=service.name,
+            argv=(sys.executable, "-P", "-m", service.module, *service.arguments),
+            log_file=self.logs / f"{service.name}.log",
+            cwd=self.folder,
+            env=self.environment(port),
+            ready=lambda: _says_ready(port),
+            ready_seconds=90.0,
+            grace_seconds=30.0,
+            death_signal=signal.SIGKILL,
+        )
+
+
+def _says_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
