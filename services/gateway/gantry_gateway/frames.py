@@ -54,7 +54,7 @@ class FrameReader:
             return FrameBytes(parts[0] if len(parts) == 1 else b"".join(parts), instance.transfer_syntax_uid)
         bits = table.bits(number)
         if table.kind == "deflated":
-            data_set = await self._inflated(instance)
+            data_set = await self.inflated(instance)
             data = data_set[bits.offset : bits.offset + bits.length]
         else:
             data = await self.store.get_range(instance.object_key, bits.offset, bits.length)
@@ -85,7 +85,7 @@ class FrameReader:
     async def header(self, instance: StoredInstance, table: FrameTable) -> bytes:
         """Return the object's bytes before its pixels, as a Part 10 file without them."""
         if table.kind == "deflated" or instance.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-            data_set = await self._inflated(instance)
+            data_set = await self.inflated(instance)
             end = table.value_offset if table.kind == "deflated" else len(data_set)
             return _EMPTY_PREAMBLE + _EXPLICIT_META + data_set[:end]
         if table.kind == "none":
@@ -118,7 +118,9 @@ class FrameReader:
             options,
         )
 
-    async def _inflated(self, instance: StoredInstance) -> bytes:
+    async def inflated(self, instance: StoredInstance) -> bytes:
+        """Return the inflated data set of a deflated object; raises ``Refused`` when damaged."""
+
         async def make() -> bytes:
             stored = await self.store.get(instance.object_key)
             return inflate(stored, instance.meta_length, self.limits.max_inflated_bytes)

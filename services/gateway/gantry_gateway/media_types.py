@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from gantry_dicom.errors import BadRequest
 
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_TYPE = re.compile(rf"\s*({_TOKEN})/({_TOKEN})\s*")
+_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TYPE = re.compile(rf"\s*({_NAME})/({_NAME})\s*")
 # A bare value may hold what a strict token may not: viewers send type=application/dicom.
-_PARAMETER = re.compile(rf';\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,"]*))\s*|;\s*')
+_PARAMETER = re.compile(rf';\s*({_NAME})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,"]*))\s*|;\s*')
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def parse_accept(header: str | None, parameter: str | None) -> tuple[MediaType, 
     syntax given twice in one range raises ``BadRequest`` (PS3.18 8.7.3.5.2). Nothing sent
     at all means ``*/*``.
     """
-    text = parameter if parameter else header
+    text = parameter or header
     if text is None or not text.strip():
         return (MediaType("*", "*"),)
     ranges = []

@@ -85,7 +85,7 @@ class MultipartReader:
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that ``chunk`` completes; raises ``BadRequest`` or ``TooLarge``."""
         if self._preamble is not None:
-            chunk = self._skip_preamble(chunk)
+            chunk = self._skip_preamble(self._preamble, chunk)
             if not chunk:
                 return []
         if not self._complete:
@@ -103,18 +103,17 @@ class MultipartReader:
         if not self._complete:
             raise BadRequest("the multipart body ends before its closing delimiter")
 
-    def _skip_preamble(self, chunk: bytes) -> bytes:
-        assert self._preamble is not None
-        self._preamble += chunk
+    def _skip_preamble(self, preamble: bytearray, chunk: bytes) -> bytes:
+        preamble += chunk
         start = 0
         while True:
-            found = self._preamble.find(self._delimiter, start)
+            found = preamble.find(self._delimiter, start)
             if found < 0:
-                if len(self._preamble) > _MAXIMUM_PREAMBLE:
+                if len(preamble) > _MAXIMUM_PREAMBLE:
                     raise BadRequest("no delimiter at the start of the multipart body")
                 return b""
-            if found == 0 or self._preamble[found - 2 : found] == b"\r\n":
-                rest = bytes(self._preamble[found:])
+            if found == 0 or preamble[found - 2 : found] == b"\r\n":
+                rest = bytes(preamble[found:])
                 self._preamble = None
                 return rest
             start = found + 1

@@ -68,9 +68,11 @@ def delivery_of(stored: str, wanted: str | None) -> Delivery | None:
     Without a wish the default is Explicit VR Little Endian, unless only lossy data exist
     or nothing here can decode them: then as stored (PS3.18 8.7.3.5.2).
     """
-    if wanted == ANY_SYNTAX or wanted == stored or stored == EXPLICIT_VR_LITTLE_ENDIAN == (wanted or stored):
+    if wanted in (ANY_SYNTAX, stored):
         return Delivery.AS_STORED
     if wanted is None:
+        if stored == EXPLICIT_VR_LITTLE_ENDIAN:
+            return Delivery.AS_STORED
         syntax = lookup(stored)
         if syntax is None or syntax.lossy or not can_decode(stored):
             return Delivery.AS_STORED
@@ -83,18 +85,16 @@ def delivery_of(stored: str, wanted: str | None) -> Delivery | None:
 def choose_frame(ranges: Sequence[MediaType], stored: str, *, single_allowed: bool) -> FrameChoice:
     """Choose how frames of an instance stored as ``stored`` are answered; raises ``NotAcceptable``."""
     for wanted in ranges:
-        is_multipart = wanted.essence == MULTIPART
-        if is_multipart:
-            inner = wanted.parameters.get("type", OCTET_STREAM).lower()
-        else:
-            inner = wanted.essence
-        if not is_multipart and inner not in ("*/*", "multipart/*") and not single_allowed:
+        is_multipart = wanted.essence in (MULTIPART, "*/*", "multipart/*")
+        if not is_multipart and not single_allowed:
             continue
+        inner = wanted.essence
+        if inner == MULTIPART:
+            inner = wanted.parameters.get("type", OCTET_STREAM).lower()
         found = _frame_delivery(inner, wanted.parameters.get("transfer-syntax"), stored)
         if found is not None:
             delivery, content_type = found
-            single_part = not is_multipart and inner not in ("*/*", "multipart/*")
-            return FrameChoice(single_part, delivery, content_type)
+            return FrameChoice(not is_multipart, delivery, content_type)
     raise NotAcceptable(
         f'frames are answered as {MULTIPART}; type="{OCTET_STREAM}", or in the media type they are stored in'
     )

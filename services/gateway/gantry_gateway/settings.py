@@ -38,7 +38,14 @@ class GatewaySettings(BaseSettings):
     stow_body_bytes: int = 64 << 30
     # Parts of one request being stored at a time.
     stow_parallel: int = Field(default=8, ge=1)
-    # Bytes of parts and answers that this process holds at most.
-    memory_bytes: int = 512 << 20
+    # Memory for parts that are arriving; beyond it parts wait on disk or are refused.
+    spool_memory_bytes: int = 256 << 20
+    # Finished bytes kept for the next caller.
+    frame_cache_bytes: int = 128 << 20
+    metadata_cache_bytes: int = 64 << 20
+    # Decoding and rendering run in processes with these bounds.
+    pixel_workers: int = Field(default=2, ge=1)
+    pixel_worker_memory_bytes: int = 4 << 30
+    pixel_seconds: float = 30.0
     search_default_limit: int = 100
     search_maximum_limit: int = 1000

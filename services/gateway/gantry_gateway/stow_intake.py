@@ -17,9 +17,10 @@ from gantry.index.v1.index_pb2 import (
     Verdict,
 )
 from gantry.reception.v1.reception_pb2 import Reception, Source
-from gantry_dicom.errors import BadRequest, GantryError, TooLarge
-from gantry_dicom.gate import Expected, GateLimits, Refused, admit
-from gantry_dicom.refusals import Refusal
+from gantry_dicom.errors import BadRequest, GantryError, OutOfResources, TooLarge
+from gantry_dicom.gate import GateLimits, admit
+from gantry_dicom.identify import claimed_identity
+from gantry_dicom.refusals import Refused
 from gantry_messaging.verdicts import VerdictListener
 from gantry_reception.receiver import Receiver
 from gantry_reception.spool import Spool, SpooledPart
@@ -57,6 +58,26 @@ class StowLimits:
 
 
 @dataclass(slots=True)
+class _Incoming:
+    """A part that is arriving; one too long or without room is read on and forgotten."""
+
+    spooled: SpooledPart
+    maximum: int
+    refused: bool = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        if self.refused:
+            return
+        if self.spooled.size + len(data) > self.maximum:
+            self.refused = True
+            return
+        try:
+            self.spooled.write(data)
+        except OutOfResources:
+            self.refused = True
+
+
+@dataclass(slots=True)
 class StowIntake:
     """Stores the parts of one request; ``store_multipart`` or ``store_single`` once, then done."""
 
@@ -90,24 +111,24 @@ class StowIntake:
             return results
         if not any(isinstance(result, Stored) for result in results):
             raise broken
-        return [*results, Failed(_PROCESSING_FAILURE if isinstance(broken, BadRequest) else _OUT_OF_RESOURCES)]
+        return [
+            *results,
+            Failed(_PROCESSING_FAILURE if isinstance(broken, BadRequest) else _OUT_OF_RESOURCES),
+        ]
 
     async def store_single(self, body: AsyncIterator[bytes]) -> list[PartResult]:
         """Store a body that is one instance."""
-        with self.spool.open() as part:
-            total = 0
+        with self.spool.part() as part:
             async for chunk in body:
-                total += len(chunk)
-                if total > self.limits.part_bytes:
+                if part.size + len(chunk) > self.limits.part_bytes:
                     raise TooLarge("the instance is longer than this server takes")
-                await part.write(chunk)
+                part.write(chunk)
             return [await self._store_part(part)]
 
     async def _read_parts(
         self, body: AsyncIterator[bytes], reader: MultipartReader, tasks: asyncio.TaskGroup
     ) -> BadRequest | TooLarge | None:
-        part: SpooledPart | None = None
-        part_bytes = 0
+        part: _Incoming | None = None
         total = 0
         try:
             async for chunk in body:
@@ -117,30 +138,28 @@ class StowIntake:
                 for event in reader.feed(chunk):
                     match event:
                         case PartStarted():
-                            part, part_bytes = self.spool.open(), 0
+                            part = _Incoming(self.spool.part(), self.limits.part_bytes)
                         case PartData(data) if part is not None:
-                            part_bytes += len(data)
-                            if part_bytes <= self.limits.part_bytes:
-                                await part.write(data)
+                            part.write(data)
                         case PartEnded() if part is not None:
                             await self._slots.acquire()
-                            too_long = part_bytes > self.limits.part_bytes
-                            self._tasks.append(tasks.create_task(self._finish_part(part, too_long=too_long)))
+                            self._tasks.append(tasks.create_task(self._finish_part(part)))
                             part = None
             reader.finish()
         except (BadRequest, TooLarge) as error:
             return error
         finally:
             if part is not None:
-                part.close()
+                part.spooled.close()
         return None
 
-    async def _finish_part(self, part: SpooledPart, *, too_long: bool) -> PartResult:
+    async def _finish_part(self, part: _Incoming) -> PartResult:
         try:
-            with part:
-                if too_long:
+            with part.spooled:
+                if part.refused:
+                    PARTS.labels("failed").inc()
                     return Failed(_OUT_OF_RESOURCES)
-                return await self._store_part(part)
+                return await self._store_part(part.spooled)
         finally:
             self._slots.release()
 
@@ -159,20 +178,20 @@ class StowIntake:
             reception = await self.receiver.receive(
                 admission,
                 part.buffer(),
+                self.source,
                 partition=self.partition,
-                source=self.source,
                 traceparent=current_traceparent(),
                 reply_to=self.verdicts.reply_to,
             )
         except Refused as error:
-            log.info("stow_part_refused", reason=error.reason.name.lower())
-            return Failed(error.reason.failure_reason, error.sop_class_uid, error.sop_instance_uid)
+            log.info("stow_part_refused", reason=error.reason.reason)
+            return Failed(error.reason.failure_reason, *claimed_identity(part.buffer()))
         except GantryError as error:
             log.warning("stow_part_failed", outcome=error.outcome.value)
             if admission is None:
                 return Failed(_OUT_OF_RESOURCES)
             return Failed(_OUT_OF_RESOURCES, admission.sop_class_uid, admission.sop_instance_uid)
-        except Exception:  # noqa: BLE001  one part's bug must not sink its neighbours
+        except Exception:
             log.exception("stow_part_crashed")
             return Failed(_PROCESSING_FAILURE)
         verdict = await self.verdicts.wait(reception.object_key, self.limits.verdict_seconds)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gantry_reception.threaded import ThreadedReceiver
+from gantry_access.policy import POLICIES
+from gantry_dicom.gate import GateLimits
+from gantry_messaging.publisher import IndexPublisher
+from gantry_objectstore.sealing import Sealer
+from gantry_objectstore.store import StoreSettings, open_store
+from gantry_reception.receiver import Receiver
+from gantry_reception.settings import ReceiverSettings
+from gantry_reception.threads import ThreadedReceiver
 from gantry_telemetry import configure
 
 from gantry_ingest.settings import IngestSettings
@@ -15,16 +22,30 @@ from gantry_ingest.store import StoreService
 class WorkerParts:
     """What a worker process runs on."""
 
-    settings: IngestSettings
     receiver: ThreadedReceiver
     store_service: StoreService
 
 
 def configure_process(settings: IngestSettings) -> None:
-    """Set up logs and traces; pynetdicom's own logging is silenced, it prints identifiers."""
+    """Set up logs and traces of a process."""
     configure("ingest", settings.log_level, settings.otlp_endpoint)
 
 
 def build_worker(settings: IngestSettings) -> WorkerParts:
     """Build a worker's parts; connects to nothing, so that a worker starts in an outage."""
-    raise NotImplementedError
+
+    def make() -> Receiver:
+        sealer = Sealer.from_text(settings.seal_keys)
+        store = open_store(
+            settings.store_url,
+            options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
+        )
+        return Receiver(
+            store,
+            sealer,
+            IndexPublisher(settings.redis_url, sealer),
+            ReceiverSettings(lease_seconds=settings.lease_seconds, store_id=settings.store_id),
+        )
+
+    receiver = ThreadedReceiver(make).start()
+    return WorkerParts(receiver, StoreService(receiver, POLICIES[settings.policy], GateLimits()))

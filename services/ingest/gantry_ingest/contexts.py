@@ -18,4 +18,4 @@ def add_supported_contexts(ae: AE) -> None:
     ae.add_supported_context(VERIFICATION)
     transfer_syntaxes = list(TRANSFER_SYNTAXES)
     for context in AllStoragePresentationContexts:
-        ae.add_supported_context(context.abstract_syntax, transfer_syntaxes)
+        ae.add_supported_context(str(context.abstract_syntax), transfer_syntaxes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gantry_dicom.errors import GantryError, Outcome
-from gantry_dicom.gate import Refused
+from gantry_dicom.refusals import Refused
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110

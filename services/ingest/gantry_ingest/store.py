@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from gantry.reception.v1.reception_pb2 import CHANNEL_DIMSE, Reception, Source
 from gantry_access.policy import Action, Policy, Principal, Resource, require
 from gantry_dicom.errors import GantryError
 from gantry_dicom.gate import Admission, Expected, GateLimits, admit_data_set
+from gantry_dicom.refusals import Refused
 from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import current_traceparent, span
@@ -30,9 +31,9 @@ class BlockingReceiver(Protocol):
         self,
         admission: Admission,
         buffer: memoryview,
+        source: Source,
         *,
         partition: str,
-        source: Source,
         traceparent: str = "",
     ) -> Reception:
         """Return once the object is durable and a journal entry leads to it."""
@@ -68,7 +69,7 @@ class StoreService:
         entry, lease). A failure means that nothing of this request will ever be indexed.
         """
         started = time.perf_counter()
-        with span("dimse.c_store", **{"dicom.sop_class_uid": request.sop_class_uid}):
+        with span("dimse.c_store", sop_class_uid=request.sop_class_uid):
             status = self._store(request)
         DURATION.observe(time.perf_counter() - started)
         STORED.labels(f"{status:04X}").inc()
@@ -88,8 +89,8 @@ class StoreService:
             reception = self.receiver.receive(
                 admission,
                 request.data_set,
+                _source(request),
                 partition=request.partition,
-                source=_source(request),
                 traceparent=current_traceparent(),
             )
         except GantryError as error:
@@ -97,9 +98,8 @@ class StoreService:
             log.warning(
                 "store_refused",
                 dimse_status=f"{status:04X}",
-                outcome=error.outcome.value,
+                reason=_reason(error),
                 calling_ae_title=request.calling_ae_title,
-                **_reason(error),
             )
             return status
         except Exception:
@@ -109,9 +109,8 @@ class StoreService:
         return SUCCESS
 
 
-def _reason(error: GantryError) -> dict[str, Any]:
-    reason = getattr(error, "reason", None)
-    return {"reason": reason.name.lower()} if reason is not None else {}
+def _reason(error: GantryError) -> str:
+    return error.reason.reason if isinstance(error, Refused) else error.outcome.value
 
 
 def _source(request: StoreRequest) -> Source:

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Hashable
 
 from gantry_telemetry import metrics
 
-LOOKUPS = metrics.counter("gantry_cache_lookups", "Look-ups in a cache of finished bytes", ("cache", "outcome"))
+LOOKUPS = metrics.counter(
+    "gantry_cache_lookups", "Look-ups in a cache of finished bytes", ("cache", "outcome")
+)
 
 
 class ByteCache:

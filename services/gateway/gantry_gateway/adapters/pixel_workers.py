@@ -89,7 +89,7 @@ class PixelWorkers:
 
 def multiprocessing_children(pool: ProcessPoolExecutor) -> list[multiprocessing.Process]:
     """Return the processes of ``pool``; the executor has no public way to end a running job."""
-    return list((pool._processes or {}).values())  # type: ignore[arg-type]  # noqa: SLF001
+    return list((pool._processes or {}).values())  # noqa: SLF001
 
 
 def _limit_memory(memory_bytes: int) -> None:

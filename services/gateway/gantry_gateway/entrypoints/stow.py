@@ -40,9 +40,7 @@ async def store_instances(request: Request) -> Response:
         ),
         partition=partition_of(request),
         study_uid=uid_of(request, "study"),
-        source=Source(
-            channel=CHANNEL_STOW, peer_address=principal.peer_address, principal=principal.name
-        ),
+        source=Source(channel=CHANNEL_STOW, peer_address=principal.peer_address, principal=principal.name),
     )
     results = await _take_in(request, intake)
     return _answer(results, base_url(request))

@@ -33,7 +33,9 @@ async def retrieve(request: Request) -> Response:
     parts = components(request)
     body = InstanceBody.of(parts.store, parts.workers, outgoing)
     if choice.single_part:
-        return await _stream(body.single(), body.single_length, f"{DICOM}; transfer-syntax={outgoing[0].syntax}")
+        return await _stream(
+            body.single(), body.single_length, f"{DICOM}; transfer-syntax={outgoing[0].syntax}"
+        )
     answer = await _stream(body.chunks(), body.length, body.content_type)
     if len(outgoing) < len(instances):
         # PS3.18 10.4.3: some of the instances cannot be given as asked.
@@ -70,5 +72,3 @@ async def _stream(chunks: AsyncIterator[bytes], length: int | None, content_type
     if length is not None:
         headers["Content-Length"] = str(length)
     return StreamingResponse(whole(), headers=headers)
-
-

@@ -48,7 +48,9 @@ async def retrieve_metadata(request: Request) -> Response:
     return Response(body, headers=headers, media_type=DICOM_JSON)
 
 
-async def _body(index: IndexReader, place: tuple[str, str, str | None, str | None], base: str, *, gzip: bool) -> bytes:
+async def _body(
+    index: IndexReader, place: tuple[str, str, str | None, str | None], base: str, *, gzip: bool
+) -> bytes:
     answer = await index.metadata(*place)
     body = (b"[" + b",".join(answer.objects) + b"]").replace(BASE_MARK, base.encode())
     if gzip and len(body) >= _WORTH_COMPRESSING:

@@ -9,14 +9,15 @@ from pynetdicom import AE
 from pynetdicom.transport import AssociationServer
 
 
-class HandOverServer(AssociationServer):  # type: ignore[misc]
+class HandOverServer(AssociationServer):
     """Runs associations on connections that somebody else has accepted."""
 
     def __init__(self, ae: AE, listener: socket.socket, ae_title: str, handlers: list[Any]) -> None:
         self._listener_address = listener.getsockname()
         super().__init__(ae, self._listener_address, ae_title, ae.supported_contexts, evt_handlers=handlers)
         # The base class made a socket of its own, which is neither bound nor listening.
-        self.socket.close()
+        if self.socket is not None:
+            self.socket.close()
 
     def server_bind(self) -> None:
         """Bind nothing: the listening socket belongs to the lobby."""

@@ -8,13 +8,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from io import BytesIO
+from typing import cast
 
 from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import flush_traces
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event, EventHandlerType
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from gantry_ingest.adapters.association_server import HandOverServer
 from gantry_ingest.adapters.lobby import Lobby
@@ -126,7 +130,7 @@ class Worker:
             ENDED.labels("limit").inc()
             association.kill()
             return
-        called = association.requestor.primitive.called_ae_title.strip()
+        called = _called_ae_title(association)
         if called not in self._partitions:
             log.warning("association_rejected", reason="called-ae-title", peer_address=_peer(association))
             association.acse.send_reject(*_REJECT_CALLED)
@@ -141,14 +145,14 @@ class Worker:
             self._in_hand += 1
         try:
             association = event.assoc
-            called = association.requestor.primitive.called_ae_title.strip()
-            request = event.request
+            called = _called_ae_title(association)
+            request = cast("C_STORE", event.request)
             return self._parts.store_service.store(
                 StoreRequest(
                     sop_class_uid=str(request.AffectedSOPClassUID or ""),
                     sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
                     transfer_syntax_uid=str(event.context.transfer_syntax),
-                    data_set=request.DataSet.getbuffer(),
+                    data_set=cast("BytesIO", request.DataSet).getbuffer(),
                     partition=self._partitions[called],
                     calling_ae_title=association.requestor.ae_title.strip(),
                     called_ae_title=called,
@@ -166,6 +170,11 @@ def _count_end(how: str) -> Callable[[Event], None]:
         ENDED.labels(how).inc()
 
     return count
+
+
+def _called_ae_title(association: Association) -> str:
+    # As the peer wrote it: a listener answers to several titles.
+    return cast("A_ASSOCIATE", association.requestor.primitive).called_ae_title.strip()
 
 
 def _peer(association: Association) -> str:

@@ -1,0 +1,29 @@
+"""The gateway as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gantry_web.app import make_app
+from starlette.applications import Starlette
+
+from gantry_gateway.bootstrap import running
+from gantry_gateway.entrypoints.routes import routes
+from gantry_gateway.settings import GatewaySettings
+
+
+def create_app(settings: GatewaySettings | None = None) -> Starlette:
+    """Return the application; its parts are built when the server starts it."""
+    chosen = settings or GatewaySettings()
+    state = {"ready": False}
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with running(chosen) as parts:
+            app.state.components = parts
+            state["ready"] = True
+            yield
+            state["ready"] = False
+
+    return make_app(routes(), ready=lambda: state["ready"], lifespan=lifespan)

@@ -1,0 +1,103 @@
+"""The composition root: the only place where the gateway's parts meet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gantry_access.policy import POLICIES, Policy
+from gantry_dicom.gate import GateLimits
+from gantry_index.pools import IndexPool, Purpose, open_pool
+from gantry_index.reader import IndexReader
+from gantry_messaging.publisher import IndexPublisher
+from gantry_messaging.verdicts import VerdictListener
+from gantry_objectstore.sealing import Sealer
+from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
+from gantry_reception.receiver import Receiver
+from gantry_reception.settings import ReceiverSettings, SpoolSettings
+from gantry_reception.spool import Spool
+from gantry_telemetry import configure
+from gantry_telemetry.tracing import flush_traces
+
+from gantry_gateway.adapters.byte_cache import ByteCache
+from gantry_gateway.adapters.pixel_workers import PixelWorkers
+from gantry_gateway.frames import FrameReader
+from gantry_gateway.settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """What the entry points run on; none of it is connected before it is first used."""
+
+    settings: GatewaySettings
+    policy: Policy
+    store: ObjectStore
+    pool: IndexPool
+    index: IndexReader
+    publisher: IndexPublisher
+    verdicts: VerdictListener
+    receiver: Receiver
+    spool: Spool
+    workers: PixelWorkers
+    frames: FrameReader
+    metadata_cache: ByteCache
+
+
+def build(settings: GatewaySettings) -> Components:
+    """Build the parts; must be called on the event loop that will use them."""
+    store = open_store(
+        settings.store_url,
+        options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
+    )
+    sealer = Sealer.from_text(settings.seal_keys)
+    publisher = IndexPublisher(settings.redis_url, sealer)
+    pool = open_pool(settings.index_dsn, purpose=Purpose.READ, application_name="gantry-gateway")
+    workers = PixelWorkers(
+        settings.pixel_workers,
+        memory_bytes=settings.pixel_worker_memory_bytes,
+        seconds=settings.pixel_seconds,
+    )
+    return Components(
+        settings=settings,
+        policy=POLICIES[settings.policy],
+        store=store,
+        pool=pool,
+        index=IndexReader(pool),
+        publisher=publisher,
+        verdicts=VerdictListener(settings.redis_url, sealer),
+        receiver=Receiver(
+            store,
+            sealer,
+            publisher,
+            ReceiverSettings(lease_seconds=settings.lease_seconds, store_id=settings.store_id),
+        ),
+        spool=Spool(SpoolSettings(memory_bytes=settings.spool_memory_bytes)),
+        workers=workers,
+        frames=FrameReader(
+            store=store,
+            workers=workers,
+            cache=ByteCache("frames", settings.frame_cache_bytes),
+            limits=GateLimits(),
+        ),
+        metadata_cache=ByteCache("metadata", settings.metadata_cache_bytes),
+    )
+
+
+@asynccontextmanager
+async def running(settings: GatewaySettings) -> AsyncIterator[Components]:
+    """Build the parts, start what listens, and close everything in order at the end."""
+    configure("gateway", settings.log_level, settings.otlp_endpoint)
+    parts = build(settings)
+    await parts.verdicts.start()
+    try:
+        yield parts
+    finally:
+        # First the batch in hand gets its manifest; the rest may go in any order.
+        await parts.receiver.close()
+        await parts.verdicts.close()
+        await parts.publisher.close()
+        await parts.pool.close()
+        parts.workers.close()
+        await parts.store.close()
+        flush_traces()

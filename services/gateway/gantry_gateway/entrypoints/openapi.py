@@ -1,0 +1,73 @@
+"""The OpenAPI document of the gateway, made from its route table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+_PROBLEM = "application/problem+json"
+_PATH_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the document says of one method of one path."""
+
+    summary: str
+    media_types: tuple[str, ...]
+    parameters: tuple[str, ...] = ()
+    stores: bool = False
+
+
+def openapi_document(operations: Mapping[str, Mapping[str, Operation]]) -> dict[str, object]:
+    """Return the OpenAPI 3.1 document for ``operations`` by path and method."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Gantry DICOMweb", "version": "1", "description": "DICOM PS3.18 origin server"},
+        "paths": {
+            _PATH_PARAMETER.sub(r"{\1}", path): {
+                method: _operation(path, operation) for method, operation in methods.items()
+            }
+            for path, methods in operations.items()
+        },
+    }
+
+
+def openapi_endpoint(
+    operations: Mapping[str, Mapping[str, Operation]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return the endpoint that answers the document."""
+    body = orjson.dumps(openapi_document(operations))
+
+    async def answer(_request: Request) -> Response:
+        return Response(body, media_type="application/json")
+
+    return answer
+
+
+def _operation(path: str, operation: Operation) -> dict[str, object]:
+    described: dict[str, object] = {
+        "summary": operation.summary,
+        "parameters": [
+            *(
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in _PATH_PARAMETER.findall(path)
+            ),
+            *({"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.parameters),
+        ],
+        "responses": {
+            "200": {"description": "Success", "content": {name: {} for name in operation.media_types}},
+            "default": {"description": "Problem details (RFC 9457)", "content": {_PROBLEM: {}}},
+        },
+    }
+    if operation.stores:
+        described["requestBody"] = {
+            "required": True,
+            "content": {'multipart/related; type="application/dicom"': {}, "application/dicom": {}},
+        }
+    return described

@@ -1,0 +1,150 @@
+"""The route table: every resource once, under the default partition and under any other.
+
+The OpenAPI document is made from the same table, so it lists what is answered and nothing
+else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gantry_web.app import TemplateRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gantry_gateway.entrypoints.openapi import Operation, openapi_endpoint
+from gantry_gateway.entrypoints.qido import search_instances, search_series, search_studies
+from gantry_gateway.entrypoints.stow import store_instances
+from gantry_gateway.entrypoints.wado_bulkdata import retrieve_bulkdata
+from gantry_gateway.entrypoints.wado_frames import retrieve_frames
+from gantry_gateway.entrypoints.wado_instances import retrieve
+from gantry_gateway.entrypoints.wado_metadata import retrieve_metadata
+from gantry_gateway.entrypoints.wado_rendered import retrieve_rendered, retrieve_thumbnail
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+PREFIXES = ("/dicom-web", "/partitions/{partition}/dicom-web")
+
+_STUDY = "/studies/{study}"
+_SERIES = _STUDY + "/series/{series}"
+_INSTANCE = _SERIES + "/instances/{instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource: path below a prefix, method, and what answers it."""
+
+    path: str
+    endpoint: Endpoint
+    operation: Operation
+    method: str = "GET"
+
+
+_DICOM_JSON = ("application/dicom+json",)
+_DICOM = ('multipart/related; type="application/dicom"',)
+_INSTANCE_TYPES = (*_DICOM, "application/dicom")
+_OCTETS = ('multipart/related; type="application/octet-stream"',)
+_PICTURES = ("image/jpeg", "image/png", "image/gif")
+_SEARCH = ("limit", "offset", "includefield", "fuzzymatching")
+_RENDER = ("accept", "quality", "viewport", "window")
+
+RESOURCES: tuple[Resource, ...] = (
+    # PS3.18 10.4: frames first, they are asked for most.
+    Resource(
+        _INSTANCE + "/frames/{frames}", retrieve_frames, Operation("Retrieve frames", _OCTETS, ("accept",))
+    ),
+    Resource(_INSTANCE + "/metadata", retrieve_metadata, Operation("Retrieve metadata", _DICOM_JSON)),
+    Resource(_SERIES + "/metadata", retrieve_metadata, Operation("Metadata of a series", _DICOM_JSON)),
+    Resource(_STUDY + "/metadata", retrieve_metadata, Operation("Metadata of a study", _DICOM_JSON)),
+    Resource(_INSTANCE, retrieve, Operation("Retrieve an instance", _INSTANCE_TYPES, ("accept",))),
+    Resource(_SERIES, retrieve, Operation("Retrieve a series", _DICOM, ("accept",))),
+    Resource(_STUDY, retrieve, Operation("Retrieve a study", _DICOM, ("accept",))),
+    Resource(
+        _INSTANCE + "/bulkdata/{path:path}",
+        retrieve_bulkdata,
+        Operation("Retrieve bulk data", (*_OCTETS, "application/octet-stream"), ("accept",)),
+    ),
+    Resource(
+        _INSTANCE + "/rendered",
+        retrieve_rendered,
+        Operation("Render an instance", _PICTURES, _RENDER),
+    ),
+    Resource(
+        _INSTANCE + "/frames/{frames}/rendered",
+        retrieve_rendered,
+        Operation("Render a frame", _PICTURES, _RENDER),
+    ),
+    Resource(
+        _INSTANCE + "/frames/{frames}/thumbnail",
+        retrieve_thumbnail,
+        Operation("Thumbnail of a frame", _PICTURES, ("accept", "viewport")),
+    ),
+    Resource(
+        _INSTANCE + "/thumbnail",
+        retrieve_thumbnail,
+        Operation("Thumbnail of an instance", _PICTURES, ("accept", "viewport")),
+    ),
+    Resource(
+        _SERIES + "/thumbnail",
+        retrieve_thumbnail,
+        Operation("Thumbnail of a series", _PICTURES, ("accept", "viewport")),
+    ),
+    Resource(
+        _STUDY + "/thumbnail",
+        retrieve_thumbnail,
+        Operation("Thumbnail of a study", _PICTURES, ("accept", "viewport")),
+    ),
+    # PS3.18 10.6.
+    Resource("/studies", search_studies, Operation("Search for studies", _DICOM_JSON, _SEARCH)),
+    Resource("/series", search_series, Operation("Search for series", _DICOM_JSON, _SEARCH)),
+    Resource("/instances", search_instances, Operation("Search for instances", _DICOM_JSON, _SEARCH)),
+    Resource(
+        _STUDY + "/series",
+        search_series,
+        Operation("Search for series of a study", _DICOM_JSON, _SEARCH),
+    ),
+    Resource(
+        _STUDY + "/instances",
+        search_instances,
+        Operation("Search for instances of a study", _DICOM_JSON, _SEARCH),
+    ),
+    Resource(
+        _SERIES + "/instances",
+        search_instances,
+        Operation("Search for instances of a series", _DICOM_JSON, _SEARCH),
+    ),
+    # PS3.18 10.5.
+    Resource("/studies", store_instances, Operation("Store instances", _DICOM_JSON, stores=True), "POST"),
+    Resource(_STUDY, store_instances, Operation("Store into a study", _DICOM_JSON, stores=True), "POST"),
+)
+
+
+def routes() -> list[Route]:
+    """Return the routes of every resource under both prefixes, and of the OpenAPI document."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    operations: dict[str, dict[str, Operation]] = {}
+    for prefix in PREFIXES:
+        for resource in RESOURCES:
+            path = prefix + resource.path
+            by_path.setdefault(path, {})[resource.method] = resource.endpoint
+            operations.setdefault(path, {})[resource.method.lower()] = resource.operation
+    return [
+        *(
+            TemplateRoute(path, _by_method(endpoints), methods=list(endpoints))
+            for path, endpoints in by_path.items()
+        ),
+        TemplateRoute("/openapi.json", openapi_endpoint(operations)),
+    ]
+
+
+def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:
+    if len(endpoints) == 1:
+        return next(iter(endpoints.values()))
+
+    async def answer(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await endpoints[method](request)
+
+    return answer
