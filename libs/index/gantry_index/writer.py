@@ -1,0 +1,170 @@
+"""Writes chunks of instances into the index, and answers with their verdicts.
+
+A chunk is one transaction: take the locks, read what is known of its receptions and levels,
+decide in plain Python, write everything by one statement, commit. The locks (see
+``arrivals.lock_keys``) make what was read stay true; the statement's conditions hold even
+against a writer that takes none, and the answer is then noticed and the chunk tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Sequence
+
+import asyncpg
+from gantry.index.v1.index_pb2 import Verdict, VerdictState
+from gantry_dicom.errors import CannotProcess, Unavailable
+from gantry_telemetry.logs import get_logger
+from gantry_telemetry.metrics import counter, histogram
+from gantry_telemetry.tracing import span
+
+from gantry_index import statements as sql
+from gantry_index.aggregates import recount_study, settle_patients
+from gantry_index.arrivals import Arrival, arrivals, lock_keys
+from gantry_index.chunk_rows import ChunkRows, KnownLevels, PlaceKey, chunk_rows
+from gantry_index.decisions import Decisions, Standing, decide
+from gantry_index.pools import Connection, IndexPool
+from gantry_index.records import ConflictPolicy, InstanceRecord
+from gantry_index.segments import total_size
+
+log = get_logger(__name__)
+
+VERDICTS = counter("gantry_index_verdicts", "Verdicts given by the writer", ["state"])
+RETRIES = counter("gantry_index_chunk_retries", "Chunks tried again", ["reason"])
+CHUNK_SECONDS = histogram("gantry_index_chunk_seconds", "Time from a chunk's arrival to its commit")
+
+# Bounds of one transaction: locks held, and bytes of one statement's parameters.
+_CHUNK_INSTANCES = 500
+_CHUNK_BYTES = 64 << 20
+
+# Serialisation failure, deadlock, and rows that another writer put in or took away meanwhile.
+_TRANSIENT = frozenset({"40001", "40P01", "23505", "23503"})
+_ATTEMPTS = 8
+
+
+class _StaleError(Exception):
+    """What was decided on is no longer so: another session wrote without the locks."""
+
+
+class IndexWriter:
+    """The one way instances get into the index; safe to use from many tasks and processes at once."""
+
+    def __init__(self, pool: IndexPool) -> None:
+        self._pool = pool
+
+    async def index_chunk(
+        self, records: Sequence[InstanceRecord], *, policy: ConflictPolicy = ConflictPolicy.KEEP_FIRST
+    ) -> list[Verdict]:
+        """Index ``records`` and return their verdicts, one a record in the same order.
+
+        A record that was decided before changes nothing and gets the standing verdict. Up to
+        some hundreds of records are one transaction; more become several.
+        Raises ``Unavailable`` (nothing of the transaction is done), ``CannotProcess``, and
+        ``ValueError`` for a reception whose outcome is refused.
+        """
+        verdicts: dict[str, Verdict] = {}
+        for part in _bounded(arrivals(records, policy)):
+            started = time.perf_counter()
+            with span("index_chunk", count=len(part)):
+                verdicts |= await self._index(part)
+            CHUNK_SECONDS.observe(time.perf_counter() - started)
+        for verdict in verdicts.values():
+            VERDICTS.labels(VerdictState.Name(verdict.state)).inc()
+        return [verdicts[record.reception.object_key] for record in records]
+
+    async def _index(self, chunk: Sequence[Arrival]) -> dict[str, Verdict]:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                async with self._pool.acquire() as connection:
+                    return await _transaction(connection, chunk)
+            except _StaleError:
+                reason = "stale"
+            except asyncpg.PostgresError as error:
+                reason = error.sqlstate or "unknown"
+                if reason not in _TRANSIENT:
+                    log.exception("chunk_refused", reason=reason, count=len(chunk))
+                    raise CannotProcess(f"the index refuses the chunk (SQLSTATE {reason})") from error
+            RETRIES.labels(reason).inc()
+            log.warning("chunk_retried", reason=reason, attempt=attempt, count=len(chunk))
+            await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads rivals
+        raise Unavailable("the index is too busy for this chunk")
+
+
+async def _transaction(connection: Connection, chunk: Sequence[Arrival]) -> dict[str, Verdict]:
+    keys = ",".join(map(str, lock_keys(chunk)))
+    try:
+        # One round trip; the next statement's snapshot is younger than the locks.
+        await connection.execute("BEGIN;" + sql.LOCK.format(keys=keys))
+        decisions, rows = await _decided(connection, chunk)
+        if rows is not None:
+            await _write(connection, rows)
+        await connection.execute("COMMIT")
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+    except Exception:
+        await _roll_back(connection)
+        raise
+    return decisions.verdicts
+
+
+async def _roll_back(connection: Connection) -> None:
+    try:
+        await connection.execute("ROLLBACK")
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()  # ends the transaction as well
+
+
+async def _decided(connection: Connection, chunk: Sequence[Arrival]) -> tuple[Decisions, ChunkRows | None]:
+    identities = [arrival.identity for arrival in chunk]
+    receptions = await connection.fetch(
+        sql.RECEPTIONS,
+        [identity.partition for identity in identities],
+        [identity.sop_uid for identity in identities],
+        [arrival.object_key for arrival in chunk],
+    )
+    decisions = decide(chunk, {row["object_key"]: Standing(*row) for row in receptions})
+    if not decisions.decided:
+        return decisions, None
+    places = sorted(
+        {
+            (arrival.identity.partition, arrival.identity.study_uid, arrival.series_uid)
+            for arrival in decisions.fresh
+        }
+    )
+    known = await connection.fetch(sql.KNOWN_LEVELS, *sql.parameters((sql.PLACES,), (places,)))
+    levels: dict[PlaceKey, KnownLevels] = {
+        place: KnownLevels(*row) for place, row in zip(places, known, strict=True)
+    }
+    return decisions, chunk_rows(decisions, levels)
+
+
+async def _write(connection: Connection, rows: ChunkRows) -> None:
+    done = await connection.fetchrow(sql.WRITE_CHUNK, *sql.parameters(sql.CHUNK_GROUPS, rows.groups()))
+    if (
+        done["receptions"] != len(rows.received)
+        or done["redecided"] != len(rows.redecided)
+        or done["new_instances"] != rows.new_instances
+        or done["changed_instances"] != len(rows.instances) - rows.new_instances
+    ):
+        raise _StaleError
+    left = set(rows.left_patients)
+    for position in sorted(rows.recounted):
+        left |= await recount_study(connection, done["study_pks"][position])
+    await settle_patients(connection, left)
+
+
+def _bounded(chunk: Sequence[Arrival]) -> Iterator[list[Arrival]]:
+    part: list[Arrival] = []
+    size = 0
+    for arrival in chunk:
+        added = total_size([arrival.record.facts.instance])
+        if part and (len(part) == _CHUNK_INSTANCES or size + added > _CHUNK_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(arrival)
+        size += added
+    if part:
+        yield part
