@@ -30,9 +30,9 @@ Path = tuple[int, ...]
 
 def fragment(tag: int, vr: str, value: bytes) -> bytes:
     """Return the fragment of an attribute, with the JSON array ``value`` or none (``b""``)."""
-    if not value:
-        return b'"%08X":{"vr":"%b"},' % (tag, vr.encode("ascii"))
-    return b'"%08X":{"vr":"%b","Value":%b},' % (tag, vr.encode("ascii"), value)
+    if value:
+        return b'"%08X":{"vr":"%b","Value":%b},' % (tag, vr.encode(), value)
+    return b'"%08X":{"vr":"%b"},' % (tag, vr.encode())
 
 
 def inline_fragment(tag: int, vr: str, base64_string: bytes) -> bytes:

@@ -100,6 +100,13 @@ def _survives(number: str) -> bool:
     return math.isfinite(as_float) and Decimal(repr(as_float)) == Decimal(number)
 
 
+# Values whose JSON strings are their own bytes: printable ASCII without quotation mark and
+# backslash, not empty and without padding at either end; one, and several between backslashes.
+_PLAIN = rb"[!#-\[\]-~](?:[ !#-\[\]-~]*[!#-\[\]-~])?"
+_PLAIN_TEXT = re.compile(_PLAIN)
+_PLAIN_TEXTS = re.compile(_PLAIN + rb"(?:\\" + _PLAIN + rb")*")
+
+
 def _array(values: list[str]) -> bytes:
     if len(values) == 1:
         return orjson.dumps(values) if values[0] else b""
@@ -107,7 +114,12 @@ def _array(values: list[str]) -> bytes:
 
 
 def _text_renderer(vr: str, *, single: bool) -> Renderer:
+    is_plain = (_PLAIN_TEXT if single else _PLAIN_TEXTS).fullmatch
+
     def render(value: bytes, sets: CharacterSets, _little_endian: bool) -> Rendered:
+        plain = value.rstrip(b" \0")
+        if is_plain(plain):
+            return b'["' + plain.replace(b"\\", b'","') + b'"]', ""
         text, exact = decode(value, sets, vr)
         parts = [text] if single else text.split("\\")
         values = [part.rstrip(_NUL_AND_SPACE) for part in parts]
@@ -118,6 +130,9 @@ def _text_renderer(vr: str, *, single: bool) -> Renderer:
 
 def _code_renderer(vr: str) -> Renderer:
     def render(value: bytes, sets: CharacterSets, _little_endian: bool) -> Rendered:
+        plain = value.rstrip(b" \0")
+        if _PLAIN_TEXTS.fullmatch(plain):
+            return b'["' + plain.replace(b"\\", b'","') + b'"]', ""
         text, exact = decode(value, sets, vr)
         values = [part.strip(_NUL_AND_SPACE) for part in text.split("\\")]
         return _array(values), "" if exact else "character set"
@@ -126,6 +141,9 @@ def _code_renderer(vr: str) -> Renderer:
 
 
 def _person_names(value: bytes, sets: CharacterSets, _little_endian: bool) -> Rendered:
+    plain = value.rstrip(b" \0")
+    if b"=" not in plain and _PLAIN_TEXT.fullmatch(plain):
+        return b'[{"Alphabetic":"' + plain + b'"}]', ""
     text, exact = decode(value, sets, "PN")
     names = [_person_name(part) for part in text.split("\\")]
     oddity = "" if exact else "character set"
@@ -171,7 +189,11 @@ def _number_strings_renderer(vr: str) -> Renderer:
 
 
 def _integers_renderer(vr: str, code: str, size: int) -> Renderer:
+    signed = code.islower()
+
     def render(value: bytes, _sets: CharacterSets, little_endian: bool) -> Rendered:
+        if len(value) == size and size != 8:
+            return b"[%d]" % int.from_bytes(value, "little" if little_endian else "big", signed=signed), ""
         count, rest = divmod(len(value), size)
         if rest:
             raise Unfit(f"length {len(value)} does not fit {vr}")
