@@ -24,6 +24,8 @@ _PIXEL_GROUP = 0x7FE00000
 # A packed table larger than this once inflated is not ours (redelivered bytes are untrusted).
 _MAX_UNPACKED = 256 * 1024 * 1024
 _FRAGMENT_HEADER = 8
+# Words of the pixel data VRs, which big endian data sets store swapped (PS3.5 6.2, 7.3).
+_WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
 class Range(NamedTuple):
@@ -36,8 +38,9 @@ class Range(NamedTuple):
 class BitRange(NamedTuple):
     """A native frame: the bytes that hold it, and where in the first of them it begins.
 
-    Bits count from the least significant (PS3.5 8.1.1, Annex D); ``bit_offset`` is 0 unless
-    frames do not fill whole bytes, ``bit_length`` is the frame's size.
+    Bits count from the least significant (PS3.5 8.1.1, Annex D), in big endian data once the
+    words are swapped; ``bit_offset`` is 0 unless frames begin within a byte (one bit a pixel)
+    or a word (odd frames in big endian OW), ``bit_length`` is the frame's size.
     """
 
     offset: int
@@ -110,9 +113,43 @@ class FrameTable:
         if self.kind == "encapsulated":
             raise NotFound("the frames are compressed")
         first_bit = (frame_number - 1) * self.frame_bits
-        first_byte, bit_offset = divmod(first_bit, 8)
-        end_byte = (first_bit + self.frame_bits + 7) // 8
-        return BitRange(self.value_offset + first_byte, end_byte - first_byte, bit_offset, self.frame_bits)
+        unit = self.swap_unit
+        first_byte = first_bit // 8 // unit * unit
+        end_byte = -(-(first_bit + self.frame_bits) // (8 * unit)) * unit
+        return BitRange(
+            self.value_offset + first_byte,
+            min(end_byte, self.value_length) - first_byte,
+            first_bit - 8 * first_byte,
+            self.frame_bits,
+        )
+
+    @property
+    def swap_unit(self) -> int:
+        """Bytes of the words that have to be swapped to get little endian pixels; 1 is none."""
+        if self.encoding is None or self.encoding.little_endian:
+            return 1
+        return _WORD_BYTES.get(self.pixel_data_vr, 1)
+
+    def native_frame(self, frame_number: int, content: bytes) -> bytes:
+        """Return a native frame as Explicit VR Little Endian has it, beginning on a byte.
+
+        ``content`` is what lies in ``ranges(frame_number)``; unused high bits of the last byte
+        are zero. Raises ``NotFound``.
+        """
+        _, length, bit_offset, bit_length = self.bits(frame_number)
+        unit = self.swap_unit
+        if unit > 1:
+            swapped = bytearray(length)
+            whole = length // unit * unit
+            for at in range(unit):
+                swapped[at:whole:unit] = content[unit - 1 - at : whole : unit]
+            content = bytes(swapped)
+        if not bit_offset and bit_length == 8 * length:
+            return content
+        if not bit_offset % 8 and not bit_length % 8:
+            return content[bit_offset // 8 : (bit_offset + bit_length) // 8]
+        bits = int.from_bytes(content, "little") >> bit_offset & (1 << bit_length) - 1
+        return bits.to_bytes((bit_length + 7) // 8, "little")
 
     def _check(self, frame_number: int) -> None:
         if not 1 <= frame_number <= self.count:
@@ -196,8 +233,8 @@ def _unpack(data: bytes) -> FrameTable:
     frame_fragments: Sequence[int] = ()
     if kind == "encapsulated":
         first_fragment, fragment_count = value_offset + numbers[7], numbers[8]
-        lengths = numbers[9 : 9 + fragment_count]
-        frame_fragments = numbers[9 + fragment_count :]
+        lengths = tuple(numbers[9 : 9 + fragment_count])
+        frame_fragments = tuple(numbers[9 + fragment_count :])
         one_each = bool(flags & _ONE_FRAGMENT_A_FRAME)
         if len(lengths) != fragment_count or (
             count > fragment_count or frame_fragments if one_each else len(frame_fragments) != count

@@ -192,22 +192,26 @@ def header_from_prefix(
     """Return header and packed frame table of a stored object of which only the start was read.
 
     That is enough where native pixel data reaches from within the prefix to the object's end.
-    Returns None when more bytes, or the whole object, are needed. Raises ``Refused``.
+    Returns None when more bytes, or the whole object, are needed. Raises ``Refused`` only where
+    the prefix is the whole object.
     """
     if total_size <= len(prefix):
         return header_of(prefix, limits=limits)
     try:
         meta = parse_meta(prefix)
+        start = meta.data_set_offset
         syntax = lookup(meta.text(TRANSFER_SYNTAX_UID) or "")
+        # What gate and File Meta disagree about, or inflates, is left to a look at the whole.
         if not meta.complete or syntax is None or syntax.deflated:
             return None
-        body = _walk_body(prefix, meta.data_set_offset, total_size, syntax.encoding, limits, deflated=False)
-        if body.pixel_data is None or is_encapsulated(body.pixel_data):
+        if sniff_encoding(prefix, start, len(prefix)) not in (syntax.encoding, None):
             return None
-        _, layout, _ = _layout(body, syntax, 0)
-        return _header(body, total_size, 0), layout
-    except (struct.error, Malformed):
+        body = _walk_body(prefix, start, total_size, syntax.encoding, limits, deflated=False)
+    except (struct.error, Malformed, Refused):
         return None
+    if body.pixel_data is None or is_encapsulated(body.pixel_data) or syntax.encapsulated:
+        return None
+    return _header(body, total_size, 0), _layout(body, syntax, 0)[1]
 
 
 def _meta(buffer: Buffer) -> Meta:
