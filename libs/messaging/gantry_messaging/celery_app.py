@@ -21,8 +21,8 @@ from gantry_messaging.errors import Misconfigured
 
 log = get_logger(__name__)
 
-# Seconds. A task is ended before its message is delivered again.
-SOFT_LIMIT = 50
+# Seconds. A task's process is ended before its message is delivered again. There is no soft
+# limit: an exception out of a signal handler would leave a task's event loop in pieces.
 HARD_LIMIT = 60
 VISIBILITY = 120
 SOCKET_TIMEOUT = 2.0
@@ -34,7 +34,6 @@ def make_app(
     redis_url: str,
     queues: Sequence[str],
     *,
-    soft_limit: int = SOFT_LIMIT,
     hard_limit: int = HARD_LIMIT,
     visibility: int = VISIBILITY,
 ) -> Celery:
@@ -53,7 +52,6 @@ def make_app(
         task_acks_on_failure_or_timeout=False,
         task_reject_on_worker_lost=True,
         task_time_limit=hard_limit,
-        task_soft_time_limit=soft_limit,
         task_publish_retry=False,
         task_ignore_result=True,
         task_serializer="json",
@@ -64,6 +62,7 @@ def make_app(
         # Whoever can write to Redis must not be able to command the workers.
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=SOCKET_TIMEOUT,
@@ -87,10 +86,9 @@ def check_limits(app: Celery) -> None:
     """Raise ``Misconfigured`` unless the settings of ``app`` keep their promises together."""
     conf = app.conf
     visibility = conf.broker_transport_options["visibility_timeout"]
-    if not conf.task_soft_time_limit < conf.task_time_limit < visibility:
+    if not 0 < conf.task_time_limit < visibility:
         raise Misconfigured(
-            f"soft limit {conf.task_soft_time_limit} s < hard limit {conf.task_time_limit} s"
-            f" < visibility time-out {visibility} s does not hold"
+            f"hard limit {conf.task_time_limit} s < visibility time-out {visibility} s does not hold"
         )
     for queue in conf.task_queues:
         if not _VERSIONED.fullmatch(queue.name):

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TypeVar
 
-from gantry.index.v1.index_pb2 import Verdict, VerdictNotice
+from gantry.index.v1.index_pb2 import Verdict, VerdictNotice, VerdictState
 from gantry_dicom.errors import GantryError
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.metrics import counter
@@ -235,3 +235,11 @@ def _keep(kept: OrderedDict[str, V], key: str, value: V) -> None:
     kept[key] = value
     if len(kept) > KEPT:
         kept.popitem(last=False)
+
+
+def is_standing(verdict: Verdict | None) -> bool:
+    """Whether the verdict is final: later deliveries and replays change nothing."""
+    return verdict is not None and verdict.state not in (
+        VerdictState.VERDICT_STATE_UNSPECIFIED,
+        VerdictState.VERDICT_STATE_PENDING,
+    )

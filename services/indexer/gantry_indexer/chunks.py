@@ -1,0 +1,190 @@
+"""One chunk of requests into the index: believe, read, derive, commit.
+
+Nothing here decides what becomes of an instance that fails; it is named in the result, and
+the others of its chunk are indexed all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from gantry.index.v1.index_pb2 import IndexRequest, Verdict, VerdictState
+from gantry_dicom.errors import Unavailable
+from gantry_index.records import ConflictPolicy, InstanceRecord
+from gantry_index.writer import IndexWriter
+from gantry_objectstore.store import ObjectStore
+from gantry_telemetry.logs import get_logger
+from gantry_telemetry.tracing import continue_trace, span
+from opentelemetry.trace import SpanKind
+
+from gantry_indexer.derivation import Material, derive_all
+from gantry_indexer.faults import FaultHook
+from gantry_indexer.headers import read_header
+from gantry_indexer.instruments import CHUNKS, DOUBTED, PHASES, VERDICTS
+from gantry_indexer.trust import Trust
+
+log = get_logger(__name__)
+
+# Objects of a chunk that are read again at a time.
+READS = 8
+# Seconds after which a derivation hangs; an honest chunk takes milliseconds.
+DERIVE_SECONDS = 30.0
+# sysexits.h EX_SOFTWARE.
+HANG_EXIT_CODE = 70
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """What became of a chunk's requests, by their position in it."""
+
+    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    # Not believed; nothing is to be done about them.
+    doubted: dict[int, str] = field(default_factory=dict)
+    # Failed; to be tried alone.
+    poison: dict[int, Exception] = field(default_factory=dict)
+
+
+class ChunkIndexer:
+    """Indexes chunks; raises ``Unavailable`` when the database or the store does not answer."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        trust: Trust,
+        writer: IndexWriter,
+        *,
+        replacing_sources: frozenset[str],
+        hook: FaultHook,
+        executor: Executor | None = None,
+    ) -> None:
+        self._store = store
+        self._trust = trust
+        self._writer = writer
+        self._replacing_sources = replacing_sources
+        self._hook = hook
+        self._executor = executor
+        self._reads = asyncio.Semaphore(READS)
+
+    async def index(self, requests: Sequence[IndexRequest]) -> ChunkResult:
+        """Bring ``requests`` into the index; repeating it changes nothing."""
+        result = ChunkResult()
+        CHUNKS.observe(len(requests))
+        result.doubted.update(await self.doubted(requests))
+        believed = [position for position in range(len(requests)) if position not in result.doubted]
+        records = await self._derive(requests, believed, result)
+        if records:
+            with _traced(requests, records), PHASES.labels("commit").time():
+                await self._commit(records, result)
+        for verdict in result.verdicts.values():
+            VERDICTS.labels(VerdictState.Name(verdict.state)).inc()
+        return result
+
+    async def doubted(self, requests: Sequence[IndexRequest]) -> dict[int, str]:
+        """Return why requests are not believed, by the positions of those that are not."""
+        with PHASES.labels("trust").time():
+            doubts = await self._trust.doubts(requests)
+        doubted = {position: doubt for position, doubt in enumerate(doubts) if doubt}
+        for position, reason in doubted.items():
+            request = requests[position]
+            DOUBTED.labels(reason).inc()
+            log.error(
+                "index_request_doubted",
+                reason=reason,
+                object_key=request.reception.object_key,
+                partition=request.partition,
+            )
+        return doubted
+
+    async def _derive(
+        self, requests: Sequence[IndexRequest], positions: Sequence[int], result: ChunkResult
+    ) -> dict[int, InstanceRecord]:
+        with PHASES.labels("read").time():
+            read = await asyncio.gather(*(self._material(requests[position]) for position in positions))
+        materials: dict[int, Material] = {}
+        for position, found in zip(positions, read, strict=True):
+            if isinstance(found, Material):
+                materials[position] = found
+            else:
+                result.poison[position] = found
+        if not materials:
+            return {}
+        with PHASES.labels("derive").time():
+            derived = await self._derive_bounded(list(materials.values()))
+        records: dict[int, InstanceRecord] = {}
+        for position, record in zip(materials, derived, strict=True):
+            if isinstance(record, InstanceRecord):
+                records[position] = record
+            else:
+                result.poison[position] = record
+        return records
+
+    async def _derive_bounded(self, materials: list[Material]) -> list[InstanceRecord | Exception]:
+        running = asyncio.get_running_loop().run_in_executor(
+            self._executor, derive_all, materials, self._hook
+        )
+        try:
+            async with asyncio.timeout(DERIVE_SECONDS):
+                return await running
+        except TimeoutError:
+            # A thread cannot be ended, its process can: the instances are then claimed as
+            # those of a dead consumer, or delivered again, and tried alone with a count.
+            log.critical("derivation_hangs", count=len(materials), timeout_s=DERIVE_SECONDS)
+            os._exit(HANG_EXIT_CODE)
+
+    async def _material(self, request: IndexRequest) -> Material | Exception:
+        if request.HasField("header"):
+            return Material(request)
+        async with self._reads:
+            try:
+                return Material(request, await read_header(self._store, request.reception))
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this object's alone
+                return error
+
+    async def _commit(self, records: dict[int, InstanceRecord], result: ChunkResult) -> None:
+        for policy in ConflictPolicy:
+            chosen = {
+                position: record for position, record in records.items() if self._policy(record) is policy
+            }
+            if chosen:
+                await self._commit_under(policy, chosen, result)
+
+    async def _commit_under(
+        self, policy: ConflictPolicy, records: dict[int, InstanceRecord], result: ChunkResult
+    ) -> None:
+        try:
+            verdicts = await self._writer.index_chunk(list(records.values()), policy=policy)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if len(records) == 1:
+                result.poison[next(iter(records))] = error
+                return
+            log.warning("chunk_split", count=len(records), exc_info=error)
+            for position, record in records.items():
+                await self._commit_under(policy, {position: record}, result)
+            return
+        result.verdicts.update(zip(records, verdicts, strict=True))
+
+    def _policy(self, record: InstanceRecord) -> ConflictPolicy:
+        source = record.reception.source
+        if {source.calling_ae_title, source.principal} & self._replacing_sources:
+            return ConflictPolicy.REPLACE
+        return ConflictPolicy.KEEP_FIRST
+
+
+@contextmanager
+def _traced(requests: Sequence[IndexRequest], records: dict[int, InstanceRecord]) -> Iterator[None]:
+    """Record the commit as a span in the trace of every reception that is part of it."""
+    callers = {requests[position].traceparent for position in records} - {""}
+    with ExitStack() as stack:
+        for traceparent in callers:
+            stack.enter_context(continue_trace(traceparent))
+            stack.enter_context(span("index commit", SpanKind.CONSUMER, instances=len(records)))
+        yield
