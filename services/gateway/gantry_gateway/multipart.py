@@ -10,13 +10,15 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gantry_dicom.errors import BadRequest, TooLarge
+from gantry_dicom.errors import BadRequest
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
 # RFC 2046: a boundary has 1 to 70 characters.
 _MAXIMUM_BOUNDARY = 70
-_MAXIMUM_HEADER_BYTES = 16 << 10
+# Headers of one part: how many, and bytes of each.
+_MAXIMUM_HEADERS = 32
+_MAXIMUM_HEADER_BYTES = 8 << 10
 # What may stand before the first delimiter.
 _MAXIMUM_PREAMBLE = 64 << 10
 
@@ -65,7 +67,6 @@ class MultipartReader:
         self._preamble: bytearray | None = bytearray()
         self._headers: dict[str, str] = {}
         self._header = _Header()
-        self._header_bytes = 0
         self._complete = False
         self._parts = 0
         self._parser = MultipartParser(
@@ -80,10 +81,12 @@ class MultipartReader:
                 "on_headers_finished": self._on_headers_finished,
                 "on_end": self._on_end,
             },
+            max_header_count=_MAXIMUM_HEADERS,
+            max_header_size=_MAXIMUM_HEADER_BYTES,
         )
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """Return the events that ``chunk`` completes; raises ``BadRequest`` or ``TooLarge``."""
+        """Return the events that ``chunk`` completes; raises ``BadRequest``."""
         if self._preamble is not None:
             chunk = self._skip_preamble(self._preamble, chunk)
             if not chunk:
@@ -120,7 +123,6 @@ class MultipartReader:
 
     def _on_part_begin(self) -> None:
         self._headers = {}
-        self._header_bytes = 0
         self._parts += 1
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -130,11 +132,9 @@ class MultipartReader:
         self._events.append(PartEnded())
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
         self._header.name += data[start:end]
 
     def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
         self._header.value += data[start:end]
 
     def _on_header_end(self) -> None:
@@ -147,11 +147,6 @@ class MultipartReader:
 
     def _on_end(self) -> None:
         self._complete = True
-
-    def _count_header(self, count: int) -> None:
-        self._header_bytes += count
-        if self._header_bytes > _MAXIMUM_HEADER_BYTES:
-            raise TooLarge("the headers of a part are too long")
 
 
 def new_boundary() -> str:
