@@ -8,8 +8,9 @@ whose place nothing decides is not in the table.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from gantry_dicom.element_headers import Encoding
@@ -74,6 +75,14 @@ class FrameTable:
     first_fragment: int = 0
     fragment_lengths: Sequence[int] = ()
     frame_fragments: Sequence[int] = ()
+    # Offset of each fragment, and the first fragment of each frame, so that any frame is one step.
+    _offsets: Sequence[int] = field(init=False, repr=False, compare=False)
+    _firsts: Sequence[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        steps = (length + _FRAGMENT_HEADER for length in self.fragment_lengths)
+        object.__setattr__(self, "_offsets", tuple(accumulate(steps, initial=self.first_fragment)))
+        object.__setattr__(self, "_firsts", tuple(accumulate(self.frame_fragments, initial=0)))
 
     @property
     def bulk_range(self) -> Range:
@@ -89,7 +98,7 @@ class FrameTable:
         """Return the pixel bytes without item headers: the value, or all fragments in order."""
         if self.kind != "encapsulated":
             return [self.bulk_range]
-        return list(self._fragments(0, len(self.fragment_lengths)))
+        return self._fragments(0, len(self.fragment_lengths))
 
     def ranges(self, frame_number: int) -> list[Range]:
         """Return the byte ranges whose concatenation is frame ``frame_number`` (from 1).
@@ -100,10 +109,8 @@ class FrameTable:
         if self.kind == "encapsulated":
             self._check(frame_number)
             if not self.frame_fragments:
-                first = frame_number - 1
-                return list(self._fragments(first, first + 1))
-            first = sum(self.frame_fragments[: frame_number - 1])
-            return list(self._fragments(first, first + self.frame_fragments[frame_number - 1]))
+                return self._fragments(frame_number - 1, frame_number)
+            return self._fragments(*self._firsts[frame_number - 1 : frame_number + 1])
         offset, length, _, _ = self.bits(frame_number)
         return [Range(offset, length)]
 
@@ -155,12 +162,8 @@ class FrameTable:
         if not 1 <= frame_number <= self.count:
             raise NotFound(f"frame {frame_number} is not there; {self.count} can be served")
 
-    def _fragments(self, first: int, end: int) -> Iterator[Range]:
-        skipped = self.fragment_lengths[:first]
-        offset = self.first_fragment + sum(skipped) + _FRAGMENT_HEADER * first
-        for length in self.fragment_lengths[first:end]:
-            yield Range(offset, length)
-            offset += length + _FRAGMENT_HEADER
+    def _fragments(self, first: int, end: int) -> list[Range]:
+        return [Range(self._offsets[at], self.fragment_lengths[at]) for at in range(first, end)]
 
     def pack(self) -> bytes:
         """Return the table as bytes: empty for no pixels, else version byte, header, varints.

@@ -14,11 +14,10 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gantry_dicom.codestreams import true_transfer_syntax
+from gantry_dicom.admission import DEFAULT_LIMITS, Admission, Expected, GateLimits
 from gantry_dicom.deflated import inflate
-from gantry_dicom.detection import could_be_bare, sniff_encoding
+from gantry_dicom.detection import could_be_bare, sniff_encoding, true_transfer_syntax_uid
 from gantry_dicom.elements import (
-    DEFAULT_MAX_DEPTH,
     PIXEL_DATA_TAGS,
     Buffer,
     Element,
@@ -27,7 +26,6 @@ from gantry_dicom.elements import (
     NestedTooDeeply,
     NotTerminated,
     Overrun,
-    fragments,
     is_encapsulated,
     walk,
 )
@@ -44,14 +42,7 @@ from gantry_dicom.part10 import (
 )
 from gantry_dicom.pixel_layout import LAYOUT_TAGS, build_layout
 from gantry_dicom.refusals import Refusal, Refused
-from gantry_dicom.transfer_syntaxes import (
-    EXPLICIT_VR_BIG_ENDIAN,
-    EXPLICIT_VR_LITTLE_ENDIAN,
-    IMPLICIT_VR_LITTLE_ENDIAN,
-    Codestream,
-    TransferSyntax,
-    lookup,
-)
+from gantry_dicom.transfer_syntaxes import TransferSyntax, lookup
 from gantry_dicom.uids import MEDIA_STORAGE_DIRECTORY, has_leading_zero, is_valid_uid, trim_uid
 
 __all__ = [
@@ -82,58 +73,9 @@ _WANTED = frozenset((*_UID_TAGS, *LAYOUT_TAGS, *PIXEL_DATA_TAGS))
 
 # Warnings, as static names for logs and manifests.
 FILE_META_REBUILT = "file-meta-rebuilt"
-TRANSFER_SYNTAX_CORRECTED = "transfer-syntax-corrected"
-TRANSFER_SYNTAX_PRIVATE = "transfer-syntax-private"
-IMPLICIT_ENCAPSULATED = "implicit-vr-encapsulated"
 UID_LEADING_ZERO = "uid-leading-zero"
 FILE_IN_DATA_SET = "file-in-data-set"
 FILE_META_DIFFERS = "file-meta-differs-from-data-set"
-
-
-@dataclass(frozen=True, slots=True)
-class GateLimits:
-    """Bounds of the gate."""
-
-    # Bytes a deflated data set may inflate to.
-    max_inflated_bytes: int = 256 * 1024 * 1024
-    # Bytes outside the pixel data, which are carried in memory.
-    max_header_bytes: int = 256 * 1024 * 1024
-    # Sequences inside sequences.
-    max_depth: int = DEFAULT_MAX_DEPTH
-
-
-DEFAULT_LIMITS = GateLimits()
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What the protocol said the object is (C-STORE command set, STOW-RS path)."""
-
-    sop_class_uid: str | None = None
-    sop_instance_uid: str | None = None
-    study_instance_uid: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """An object that passed the gate.
-
-    ``meta`` holds the bytes to store before the data set instead of ``buffer[:data_set_offset]``;
-    None means that the buffer is stored as it is. ``meta_length`` is the number of bytes before
-    the data set in the stored object, ``frame_table`` the packed table with offsets in it.
-    """
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    study_instance_uid: str
-    series_instance_uid: str
-    transfer_syntax_uid: str
-    meta: bytes | None
-    meta_length: int
-    data_set_offset: int
-    header: DataSetHeader
-    frame_table: bytes
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +198,9 @@ def _admit(
         raise Refused(Refusal.TOO_LARGE, "too many bytes outside the pixel data")
     uids = _uids(body, warnings)
     _compare(uids, expected)
-    transfer_syntax_uid = _true_syntax(body, stated_uid, stated, warnings)
+    transfer_syntax_uid = true_transfer_syntax_uid(
+        body.buffer, body.encoding, body.pixel_data, stated_uid, warnings
+    )
     syntax = lookup(transfer_syntax_uid)
 
     new_meta = _new_meta(meta, uids, transfer_syntax_uid, source_ae_title, warnings)
@@ -314,6 +258,8 @@ def _walk_body(
         raise Refused(Refusal.TRUNCATED, error.detail) from error
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, error.detail) from error
+    if not duplicates.isdisjoint(PIXEL_DATA_TAGS):
+        raise Refused(Refusal.MALFORMED, "pixel data occurs twice")
     pixels = [element for tag, element in found.items() if tag in PIXEL_DATA_TAGS]
     return _Body(
         buffer, start, encoding, found, frozenset(duplicates), pixels[0] if pixels else None, deflated
@@ -356,54 +302,6 @@ def _compare(uids: dict[int, str], expected: Expected | None) -> None:
     ):
         if wanted is not None and trim_uid(wanted) != uids[tag]:
             raise Refused(reason, f"{_UID_NAMES[tag]} differs")
-
-
-def _true_syntax(
-    body: _Body, stated_uid: str | None, stated: TransferSyntax | None, warnings: list[str]
-) -> str:
-    """Return the transfer syntax that the data set is really in. Raises ``Refused``."""
-    if stated_uid is not None and stated is None:
-        warnings.append(TRANSFER_SYNTAX_PRIVATE)
-        return stated_uid
-    pixel_data = body.pixel_data
-    if pixel_data is not None and is_encapsulated(pixel_data):
-        true_uid = _encapsulated_syntax(body, pixel_data, stated)
-        if not body.encoding.explicit:
-            warnings.append(IMPLICIT_ENCAPSULATED)
-    elif (
-        stated is not None
-        and stated.encoding == body.encoding
-        and (not stated.encapsulated or pixel_data is None or pixel_data.length == 0)
-    ):
-        return stated.uid
-    else:
-        true_uid = _native_syntax(body.encoding)
-    if stated is not None and true_uid != stated.uid:
-        warnings.append(TRANSFER_SYNTAX_CORRECTED)
-    return true_uid
-
-
-def _native_syntax(encoding: Encoding) -> str:
-    if not encoding.explicit:
-        return IMPLICIT_VR_LITTLE_ENDIAN
-    return EXPLICIT_VR_LITTLE_ENDIAN if encoding.little_endian else EXPLICIT_VR_BIG_ENDIAN
-
-
-def _encapsulated_syntax(body: _Body, pixel_data: Element, stated: TransferSyntax | None) -> str:
-    """Return the syntax of encapsulated pixel data: the stated one unless the codestream denies it."""
-    if stated is not None and stated.codestream in (Codestream.VIDEO, Codestream.FRAGMENT):
-        return stated.uid
-    parts = fragments(body.buffer, pixel_data, body.encoding)
-    next(parts, None)
-    first = next(parts, None)
-    true_uid = None
-    if first is not None:
-        true_uid = true_transfer_syntax(body.buffer, first.start, first.end, stated)
-    if true_uid is not None:
-        return true_uid
-    if stated is not None and stated.encapsulated:
-        return stated.uid
-    raise Refused(Refusal.WRONG_TRANSFER_SYNTAX, "encapsulated pixel data of an unknown kind")
 
 
 def _new_meta(

@@ -49,6 +49,8 @@ LAYOUT_TAGS = frozenset(
 # Native pixels of these carry one chroma pair for two luma samples: two samples a pixel on
 # average whatever Samples per Pixel says (PS3.3 C.7.6.3.1.2).
 _HALF_CHROMA = frozenset(("YBR_FULL_422", "YBR_PARTIAL_422"))
+# Where Samples per Pixel may be missing, in old images and in float pixel data.
+_ONE_SAMPLE = frozenset(("", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"))
 _FLOAT_BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}
 
 OFFSET_TABLE_WRONG = "offset-table-wrong"
@@ -154,12 +156,15 @@ def _native(
 ) -> tuple[int, int]:
     """Return how many native frames lie whole within the value, and the bits of each."""
     pixels = _unsigned(buffer, found, ROWS, encoding) * _unsigned(buffer, found, COLUMNS, encoding)
-    samples = _unsigned(buffer, found, SAMPLES_PER_PIXEL, encoding) if SAMPLES_PER_PIXEL in found else 1
+    photometric = _photometric(buffer, found)
+    samples = _unsigned(buffer, found, SAMPLES_PER_PIXEL, encoding)
+    if SAMPLES_PER_PIXEL not in found and photometric in _ONE_SAMPLE:
+        samples = 1
     frame_bits = pixels * samples * bits
     if not frame_bits or (bits != 1 and bits % 8) or bits > 64:
         warnings.append(FRAME_BOUNDARIES_UNKNOWN)
         return 0, 0
-    if samples == 3 and _photometric(buffer, found) in _HALF_CHROMA:
+    if samples == 3 and photometric in _HALF_CHROMA:
         # Mislabelled full-chroma images exist: the length decides where it fits only one reading.
         reduced = pixels * 2 * bits
         if _fills(value_bits, reduced * stated) or not _fills(value_bits, frame_bits * stated):

@@ -34,7 +34,7 @@ class Refusal(Enum):
     )
     MISSING_UID = ("missing-uid", 0xC007, 0xC007, "An identifying UID is missing or empty")
     ILLEGAL_UID = ("illegal-uid", 0xC008, 0xC008, "An identifying UID is not legal")
-    AMBIGUOUS_UID = ("ambiguous-uid", 0xC009, 0xC009, "An element that must be unique occurs twice")
+    AMBIGUOUS_UID = ("ambiguous-uid", 0xC009, 0xC009, "An identifying UID occurs twice")
     ILLEGAL_SOP_INSTANCE_UID = (
         "illegal-sop-instance-uid",
         0xC008,

@@ -120,6 +120,10 @@ def test_a_uid_that_occurs_twice_is_ambiguous() -> None:
     assert refusal(raw.part10(data)) is Refusal.AMBIGUOUS_UID
 
 
+def test_pixel_data_that_occurs_twice_is_refused() -> None:
+    assert refusal(raw.part10(raw.image(NATIVE_PIXELS) + NATIVE_PIXELS)) is Refusal.MALFORMED
+
+
 @pytest.mark.parametrize(
     ("expected", "reason"),
     [
