@@ -15,7 +15,7 @@ from psycopg import sql
 from gantry_embedded.errors import CannotRun, NotReady
 from gantry_embedded.files import package_folder, private_folder, secret
 from gantry_embedded.ports import LOOPBACK, remembered_port
-from gantry_embedded.process import Account, ChildProcess, ProcessSpec, last_lines
+from gantry_embedded.process import Account, ChildProcess, ProcessSpec
 from gantry_embedded.server import Server
 
 SUPERUSER = "gantry"
@@ -97,7 +97,7 @@ class PostgresServer(Server):
         finally:
             password_file.unlink()
         if code != 0:
-            raise CannotRun(f"initdb ended with {code}: {last_lines(self.folder / 'initdb.log')}")
+            raise CannotRun(f"initdb ended with {code}: {child.last_words()}")
 
     def spec(self) -> ProcessSpec:
         """Return how to run the server (in the foreground, as our own child)."""

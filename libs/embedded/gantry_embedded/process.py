@@ -66,6 +66,7 @@ class ChildProcess:
             *(str(account.uid), str(account.gid), *spec.argv),
         ]
         with spec.log_file.open("ab") as log:
+            self._log_begins = log.tell()
             self._popen = subprocess.Popen(
                 argv,
                 cwd=spec.cwd,
@@ -86,6 +87,10 @@ class ChildProcess:
         """Return None while it runs; negative numbers are signals."""
         return self._popen.poll()
 
+    def last_words(self) -> str:
+        """Return the end of what this process has written, and where to read more."""
+        return f"{last_lines(self.spec.log_file, self._log_begins)} ({self.spec.log_file})"
+
     def is_alive(self) -> bool:
         """Whether it still runs."""
         return self._popen.poll() is None
@@ -99,11 +104,11 @@ class ChildProcess:
         while not self.spec.ready():
             code = self.exit_code()
             if code is not None:
-                raise NotReady(f"{self.spec.name} ended with {code}: {last_lines(self.spec.log_file)}")
+                raise NotReady(f"{self.spec.name} ended with {code}: {self.last_words()}")
             if interrupted():
                 raise NotReady(f"interrupted while {self.spec.name} was starting")
             if time.monotonic() > deadline:
-                raise NotReady(f"{self.spec.name} is not ready: {last_lines(self.spec.log_file)}")
+                raise NotReady(f"{self.spec.name} is not ready: {self.last_words()}")
             time.sleep(READY_POLL_SECONDS)
 
     def wait(self, seconds: float) -> int:
@@ -138,10 +143,10 @@ def kill_group(pgid: int, number: signal.Signals) -> None:
         os.killpg(pgid, number)
 
 
-def last_lines(file: Path, count: int = 5) -> str:
-    """Return the end of a log for an error message."""
+def last_lines(file: Path, begin: int = 0, count: int = 5) -> str:
+    """Return the end of what a log holds after ``begin``, for an error message."""
     try:
-        text = file.read_bytes()[-4096:].decode("utf-8", "replace")
+        text = file.read_bytes()[begin:][-4096:].decode("utf-8", "replace")
     except FileNotFoundError:
-        return "(no output)"
-    return " | ".join(text.strip().splitlines()[-count:]) or "(no output)"
+        text = ""
+    return " | ".join(text.strip().splitlines()[-count:]) or "no output"

@@ -17,7 +17,7 @@ import psutil
 
 from gantry_embedded.errors import NotReady
 from gantry_embedded.files import private_folder
-from gantry_embedded.process import ChildProcess, ProcessSpec, last_lines
+from gantry_embedded.process import ChildProcess, ProcessSpec
 from gantry_embedded.state import (
     ChildState,
     StackState,
@@ -119,10 +119,10 @@ class Supervisor:
         try:
             while child.is_alive():
                 if self._stop_asked or time.monotonic() > deadline:
-                    raise NotReady(f"{spec.name} was not finished: {last_lines(child.spec.log_file)}")
+                    raise NotReady(f"{spec.name} was not finished: {child.last_words()}")
                 time.sleep(POLL_SECONDS)
             if child.exit_code() != 0:
-                detail = f"{spec.name} ended with {child.exit_code()}: {last_lines(child.spec.log_file)}"
+                detail = f"{spec.name} ended with {child.exit_code()}: {child.last_words()}"
                 raise NotReady(detail)
         finally:
             child.kill()
