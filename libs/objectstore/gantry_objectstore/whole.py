@@ -6,7 +6,7 @@ import asyncio
 import mmap
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from gantry_dicom.errors import CannotProcess
 
@@ -36,8 +36,13 @@ async def whole_object(
             written += len(piece)
         _check(written, size)
         file.flush()
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
             yield mapped
+        finally:
+            # An exception on its way still holds views of it; the mapping then goes with them.
+            with suppress(BufferError):
+                mapped.close()
 
 
 def _check(found: int, expected: int) -> None:

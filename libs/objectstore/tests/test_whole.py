@@ -35,3 +35,18 @@ async def test_an_object_of_another_size_or_no_object_is_an_error(file_url):
         async with whole_object(store, object_key("main", new_batch_id(), 1), 4):
             pass
     await store.close()
+
+
+async def test_an_error_while_views_are_held_stays_that_error(file_url):
+    store = open_store(file_url)
+    key = object_key("main", new_batch_id(), 1)
+    await store.put(key, b"1234")
+
+    def fail(buffer):
+        view = memoryview(buffer)[1:]
+        raise CannotProcess(f"{len(view)} bytes are no DICOM")
+
+    with pytest.raises(CannotProcess):
+        async with whole_object(store, key, 4, in_memory=0) as buffer:
+            fail(buffer)
+    await store.close()

@@ -14,7 +14,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from gantry.index.v1.index_pb2 import IndexRequest, Verdict, VerdictState
-from gantry_dicom.errors import Unavailable
+from gantry.reception.v1.reception_pb2 import Outcome, Reception
+from gantry_dicom.errors import NotFound, Unavailable
+from gantry_dicom.gate import Refused
 from gantry_index.records import ConflictPolicy, InstanceRecord
 from gantry_index.writer import IndexWriter
 from gantry_objectstore.store import ObjectStore
@@ -22,9 +24,9 @@ from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import continue_trace, span
 from opentelemetry.trace import SpanKind
 
-from gantry_indexer.derivation import Material, derive_all
+from gantry_indexer.derivation import derive_all
 from gantry_indexer.faults import FaultHook
-from gantry_indexer.headers import read_header
+from gantry_indexer.headers import Material, is_complete, read_material
 from gantry_indexer.instruments import CHUNKS, DOUBTED, PHASES, VERDICTS
 from gantry_indexer.trust import Trust
 
@@ -109,6 +111,8 @@ class ChunkIndexer:
         for position, found in zip(positions, read, strict=True):
             if isinstance(found, Material):
                 materials[position] = found
+            elif _may_be_absent(requests[position].reception, found):
+                result.doubted[position] = "unanswered-and-absent"
             else:
                 result.poison[position] = found
         if not materials:
@@ -137,11 +141,11 @@ class ChunkIndexer:
             os._exit(HANG_EXIT_CODE)
 
     async def _material(self, request: IndexRequest) -> Material | Exception:
-        if request.HasField("header"):
+        if request.HasField("header") and is_complete(request.reception):
             return Material(request)
         async with self._reads:
             try:
-                return Material(request, await read_header(self._store, request.reception))
+                return await read_material(self._store, request)
             except Unavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this object's alone
@@ -177,6 +181,11 @@ class ChunkIndexer:
         if {source.calling_ae_title, source.principal} & self._replacing_sources:
             return ConflictPolicy.REPLACE
         return ConflictPolicy.KEEP_FIRST
+
+
+def _may_be_absent(reception: Reception, error: Exception) -> bool:
+    """Whether an instance is missing because its sender went away before all of it was put."""
+    return reception.outcome == Outcome.OUTCOME_UNANSWERED and isinstance(error, NotFound | Refused)
 
 
 @contextmanager

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from gantry.index.v1.index_pb2 import IndexRequest
 from gantry_dicom.derive import derive
 from gantry_dicom.encoder_memo import EncoderMemo
 from gantry_dicom.frames import FrameTable
-from gantry_dicom.gate import DataSetHeader
 from gantry_index.records import InstanceRecord
 
 from gantry_indexer.faults import FaultHook
-from gantry_indexer.headers import header_in_message
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """A request with what was read again from the store, when the message had no header."""
-
-    request: IndexRequest
-    reread: tuple[DataSetHeader, bytes] | None = None
+from gantry_indexer.headers import Material, header_in_message
 
 
 def derive_all(materials: Sequence[Material], hook: FaultHook) -> list[InstanceRecord | Exception]:

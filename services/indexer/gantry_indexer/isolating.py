@@ -130,7 +130,7 @@ class Isolating:
 def reason_of(error: Exception) -> str:
     """Return why an instance is quarantined, without a word of what is in it."""
     if isinstance(error, Refused):
-        return f"refused by the gate: {error.reason.name}"
+        return f"refused by the gate: {error.reason.reason}"
     if isinstance(error, NotFound):
         return "the object is not in the store"
     if isinstance(error, GantryError):
