@@ -42,25 +42,26 @@ def matches(conditions: Iterable[Condition], attributes: Attributes) -> bool:
 def matches_one(condition: Condition, attributes: Attributes) -> bool:
     """Tell whether one condition holds. An attribute without a value satisfies only ``Empty``.
 
-    Of a multi-valued attribute one value must match (PS3.4 C.2.2.3). A value that does not parse
-    as its VR never matches.
+    Of a multi-valued attribute one value must match (PS3.4 C.2.2.3). A date, time or number that
+    does not parse as its VR is no value: it matches nothing but ``Empty``.
     """
     if isinstance(condition, DateTimeRange):
         return _instant_matches(condition, attributes)
-    values = [value for value in attributes.get(condition.path, ()) if value]
+    vr = dictionary_VR(condition.path[-1])
+    values = [value for value in attributes.get(condition.path, ()) if value and _is_readable(vr, value)]
     match condition:
         case Empty():
             return not values
-        case Exact(path, wanted):
-            return any(_equal(dictionary_VR(path[-1]), wanted, value) for value in values)
+        case Exact(_, wanted):
+            return any(_equal(vr, wanted, value) for value in values)
         case AnyOf(_, wanted_values) | UidList(_, wanted_values):
             return any(value in wanted_values for value in values)
         case Wildcard(_, pattern):
             return any(wildcard_matches(pattern, value) for value in values)
         case PersonName(_, pattern):
             return any(person_name_matches(pattern, value) for value in values)
-        case Range(path, first, last):
-            return any(_in_range(dictionary_VR(path[-1]), first, last, value) for value in values)
+        case Range(_, first, last):
+            return any(_in_range(vr, first, last, value) for value in values)
 
 
 def wildcard_matches(pattern: str, value: str) -> bool:
@@ -107,24 +108,29 @@ def _bounds(vr: str, text: str) -> tuple[str, str]:
     return first.isoformat("T", "microseconds"), last.isoformat("T", "microseconds")
 
 
-def _in_range(vr: str, first: str | None, last: str | None, value: str) -> bool:
+def _is_readable(vr: str, value: str) -> bool:
     try:
-        instant, _ = _bounds(vr, value)
-    except BadRequest:
+        if vr in ("DA", "TM", "DT"):
+            _bounds(vr, value)
+        elif vr in _INTEGER_VRS:
+            int(value)
+    except (BadRequest, ValueError):
         return False
+    return True
+
+
+def _in_range(vr: str, first: str | None, last: str | None, value: str) -> bool:
+    instant, _ = _bounds(vr, value)
     if first is not None and instant < _bounds(vr, first)[0]:
         return False
     return last is None or instant <= _bounds(vr, last)[1]
 
 
 def _instant_matches(condition: DateTimeRange, attributes: Attributes) -> bool:
-    days = attributes.get(condition.date_path, ())
-    hours = attributes.get(condition.time_path, ())
-    try:
-        day = date_of(days[0]) if days else None
-        hour = time_bounds(hours[0])[0] if hours and hours[0] else None
-    except BadRequest:
-        return False
+    days = [text for text in attributes.get(condition.date_path, ()) if _is_readable("DA", text)]
+    hours = [text for text in attributes.get(condition.time_path, ()) if _is_readable("TM", text)]
+    day = date_of(days[0]) if days else None
+    hour = time_bounds(hours[0])[0] if hours else None
     if day is None:
         return False
     for bound, later in ((condition.first, True), (condition.last, False)):

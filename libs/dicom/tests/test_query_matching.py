@@ -97,6 +97,9 @@ def test_wild_cards_are_asterisk_and_question_mark_only(pattern, value, expected
         (Empty(path("AccessionNumber")), (), True),
         (Empty(path("AccessionNumber")), ("",), True),
         (Empty(path("AccessionNumber")), ("A1",), False),
+        (Empty(path("StudyDate")), ("20240230",), True),
+        (Empty(path("StudyDate")), ("20240229",), False),
+        (Exact(path("SeriesNumber"), "7"), ("seven",), False),
     ],
 )
 def test_one_condition(condition, values, expected):
