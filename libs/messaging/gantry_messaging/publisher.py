@@ -117,6 +117,12 @@ class IndexPublisher:
             entries.append((stream, self._seals.seal(message)))
         return entries
 
+    async def depths(self) -> dict[str, int] | None:
+        """Return the lengths of the index streams now; ``None`` when Redis does not say."""
+        if self._circuit.is_open or not await self._read_depths():
+            return None
+        return dict(self._depths)
+
     async def _read_depths(self) -> bool:
         # Set first: callers that come while we ask go by the old lengths instead of asking too.
         self._depths_read = time.monotonic()

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from gantry.index.v1.index_pb2 import IndexRequest, Verdict, VerdictState
 from gantry.reception.v1.reception_pb2 import Outcome, Reception
 from gantry_dicom.errors import NotFound, Unavailable
-from gantry_dicom.gate import Refused
 from gantry_index.records import ConflictPolicy, InstanceRecord
 from gantry_index.writer import IndexWriter
 from gantry_objectstore.store import ObjectStore
@@ -184,8 +183,8 @@ class ChunkIndexer:
 
 
 def _may_be_absent(reception: Reception, error: Exception) -> bool:
-    """Whether an instance is missing because its sender went away before all of it was put."""
-    return reception.outcome == Outcome.OUTCOME_UNANSWERED and isinstance(error, NotFound | Refused)
+    """Whether the object is missing because its sender went away before it was put."""
+    return reception.outcome == Outcome.OUTCOME_UNANSWERED and isinstance(error, NotFound)
 
 
 @contextmanager

@@ -1,0 +1,70 @@
+"""``python -m gantry_storage worker``: the sweeper and what else goes on for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import uvloop
+from gantry_objectstore.administration import prepare_store, sweep_unfinished
+from gantry_telemetry import configure
+from gantry_telemetry.logs import get_logger
+from gantry_telemetry.tracing import flush_traces
+from gantry_web.health import HealthServer
+
+from gantry_storage.bootstrap import Parts, make_parts
+from gantry_storage.instruments import LEFTOVERS
+from gantry_storage.loops import is_ours, repeat
+from gantry_storage.settings import StorageSettings
+
+log = get_logger(__name__)
+
+LEFTOVERS_SECONDS = 3600.0
+
+
+def run(settings: StorageSettings) -> None:
+    """Work until SIGTERM or SIGINT; whatever is cut off is done again by the next process."""
+    configure("storage", settings.log_level, settings.otlp_endpoint)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_work(settings))
+    flush_traces()
+
+
+async def _work(settings: StorageSettings) -> None:
+    parts = make_parts(settings)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    health = HealthServer(settings.http_host, settings.http_port, ready=lambda: True)
+    health.start()
+    loops = [
+        asyncio.create_task(repeat("sweep", settings.sweep_seconds, lambda: sweep(parts))),
+        asyncio.create_task(repeat("finish", settings.sweep_seconds, lambda: finish(parts))),
+        asyncio.create_task(repeat("leftovers", LEFTOVERS_SECONDS, lambda: clear_leftovers(parts))),
+    ]
+    log.info("storage_started")
+    await stopping.wait()
+    for task in loops:
+        task.cancel()
+    await asyncio.wait(loops)
+    await parts.close()
+    health.stop()
+    log.info("storage_stopped")
+
+
+async def sweep(parts: Parts) -> None:
+    """Write the manifests that are due, also while PostgreSQL and Redis are down."""
+    if await is_ours(parts.lock):
+        await parts.sweeper.sweep()
+
+
+async def finish(parts: Parts) -> None:
+    """Feed what has no verdict and let go of the journal entries that are done."""
+    if await is_ours(parts.lock):
+        await parts.finishing.run_once()
+
+
+async def clear_leftovers(parts: Parts) -> None:
+    """See to the bucket's settings and clear away uploads that never ended."""
+    await prepare_store(parts.store)
+    LEFTOVERS.inc(await sweep_unfinished(parts.store))

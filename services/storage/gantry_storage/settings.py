@@ -1,0 +1,39 @@
+"""Settings of the storage service, read from the environment once, at start."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class StorageSettings(BaseSettings):
+    """Everything that can be set; names in the environment have the prefix ``GANTRY_``."""
+
+    model_config = SettingsConfigDict(env_prefix="GANTRY_", frozen=True)
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 8083
+
+    store_url: str
+    store_id: str = "primary"
+    s3_access_key: str = ""
+    s3_secret_key: str = ""
+    index_dsn: str
+    redis_url: str
+    # `id:hex,id:hex`; the first seals, all open.
+    seal_keys: str
+    otlp_endpoint: str | None = None
+    log_level: str = "INFO"
+
+    # A journal entry without a manifest is left alone until it is older than both together.
+    # The lease must be the receivers' own: they acknowledge within half of it.
+    lease_seconds: float = Field(default=120.0, gt=0)
+    sweep_margin_seconds: float = Field(default=30.0, ge=0)
+    # Period of the sweeper.
+    sweep_seconds: float = Field(default=30.0, gt=0)
+    # How old a journal entry is before lines of its manifest without a verdict are fed again.
+    feed_after_seconds: float = Field(default=45.0, ge=0)
+    # After how long what was fed and still has no verdict is fed once more.
+    feed_again_seconds: float = Field(default=60.0, gt=0)
+    # Entries of the index streams up to which the sweeper adds more.
+    feed_window: int = Field(default=2_000, ge=1)
