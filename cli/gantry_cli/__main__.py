@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gantry_dicom.errors import GantryError
 
-from gantry_cli import commands
+from gantry_cli import exits
 from gantry_cli.options import DEFAULT_STATE, STORES, StackOptions
 from gantry_cli.terminal import complain
 
@@ -20,26 +20,38 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options)
     except GantryError as error:
         complain(error.detail)
-        return commands.EXIT_FAILED
+        return exits.FAILED
     except KeyboardInterrupt:
-        return 130
+        return exits.INTERRUPTED
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Import what the command needs and no more: ``status`` has no use for pixels."""
     if options.command == "down":
-        return commands.down(options.state)
+        from gantry_cli.lifecycle import down
+
+        return down(options.state)
     if options.command == "status":
-        return commands.status(options.state)
+        from gantry_cli.lifecycle import status
+
+        return status(options.state)
     if options.command == "import":
-        return commands.import_(options.state, options.source, options.to)
+        from gantry_cli.importing import import_
+
+        return import_(options.state, options.source, options.to)
     stack = StackOptions(options.state.absolute(), options.store, options.http_port, options.dimse_port)
-    start = commands.demo if options.command == "demo" else commands.up
-    return start(stack, detach=options.detach)
+    if options.command == "demo":
+        from gantry_cli.demo import demo
+
+        return demo(stack, detach=options.detach)
+    from gantry_cli.running import up
+
+    return up(stack, detach=options.detach)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gantry", description="Run Gantry on one machine and talk to it.")
-    commands_ = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     state = argparse.ArgumentParser(add_help=False)
     state.add_argument(
         "--state",
@@ -53,13 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     stack.add_argument("--http-port", type=_port, default=0, metavar="N", help="port of DICOMweb")
     stack.add_argument("--dimse-port", type=_port, default=0, metavar="N", help="port of DIMSE")
     stack.add_argument("--detach", action="store_true", help="return when it is ready")
-    commands_.add_parser("up", parents=[state, stack], help="start PostgreSQL, Valkey, S3 and the services")
-    commands_.add_parser("down", parents=[state], help="stop them")
-    commands_.add_parser("status", parents=[state], help="say what runs and where")
-    import_ = commands_.add_parser("import", parents=[state], help="store files or another archive's study")
+    commands.add_parser("up", parents=[state, stack], help="start PostgreSQL, Valkey, S3 and the services")
+    commands.add_parser("down", parents=[state], help="stop them")
+    commands.add_parser("status", parents=[state], help="say what runs and where")
+    import_ = commands.add_parser("import", parents=[state], help="store files or another archive's study")
     import_.add_argument("source", metavar="PATH|URL", help="file, folder, or WADO-RS URL of a study")
     import_.add_argument("--to", metavar="URL", help="DICOMweb base (default: the stack of --state)")
-    commands_.add_parser("demo", parents=[state, stack], help="up, with a synthetic patient to look at")
+    commands.add_parser("demo", parents=[state, stack], help="up, with a synthetic patient to look at")
     return parser
 
 

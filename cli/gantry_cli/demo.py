@@ -14,12 +14,16 @@ from typing import Any
 import httpx
 from gantry_dicom.errors import Unavailable
 from gantry_embedded.files import write_private
+from gantry_embedded.state import is_running
 from gantry_testing.synthetic.demo import PATIENT, demo_patient
 from gantry_testing.synthetic.values import Instance
 
 from gantry_cli.dimse import DimseFile, Peer, Sender
+from gantry_cli.exits import OK
 from gantry_cli.importer import store_all
-from gantry_cli.options import StackFacts
+from gantry_cli.lifecycle import facts_of
+from gantry_cli.options import StackFacts, StackOptions
+from gantry_cli.running import Interrupted, run_stack, up_detached
 from gantry_cli.stow import Part
 from gantry_cli.terminal import Progress, say
 
@@ -28,10 +32,6 @@ SEARCHABLE_SECONDS = 120.0
 POLL_SECONDS = 0.2
 MIDDLE_SLICE = 24
 STUDY_UID, STUDY_INSTANCES = "0020000D", "00201208"
-
-
-class Interrupted(Unavailable):
-    """The user asked to stop."""
 
 
 @dataclass(slots=True)
@@ -48,6 +48,22 @@ class Loaded:
             self.picture = (
                 f"studies/{instance.study_uid}/series/{instance.series_uid}/instances/{instance.sop_uid}"
             )
+
+
+def demo(options: StackOptions, *, detach: bool) -> int:
+    """Start the stack (unless it runs already), store the patient, say what to look at."""
+    if not is_running(options.state) and not detach:
+        return run_stack(options, lambda facts, stopping: _show(options, facts, stopping))
+    if not is_running(options.state) and (code := up_detached(options)) != OK:
+        return code
+    _show(options, facts_of(options.state), lambda: False)
+    return OK
+
+
+def _show(options: StackOptions, facts: StackFacts, stopping: Callable[[], bool]) -> None:
+    loaded = load(options.state, facts, stopping)
+    for line in describe(facts, loaded):
+        say(line)
 
 
 def load(state: Path, facts: StackFacts, stopping: Callable[[], bool]) -> Loaded:

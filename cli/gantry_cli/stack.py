@@ -96,9 +96,8 @@ def _start_servers(supervisor: Supervisor, servers: _Servers) -> dict[str, str]:
     else:
         environment["GANTRY_STORE_URL"] = private_folder(state / "objects").as_uri()
     surroundings = service_spec(Service("migrate", "gantry_index"), environment, 0, state, supervisor.logs)
-    # While SeaweedFS, the slowest of the three, is still starting.
     supervisor.run_once(program_spec("migrate", "gantry_index", ("migrate",), surroundings))
-    supervisor.wait_ready()
+    # SeaweedFS, the slowest of the three, may still be starting: the services wait for no store.
     return environment
 
 

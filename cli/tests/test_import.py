@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gantry_cli import commands, stow
+from gantry_cli import importing, stow
 from gantry_cli.importer import BATCH_BYTES, BATCH_COUNT, Summary, batches, store_all
 from gantry_cli.sources import Skipped, files_under, parts_of_url
 from gantry_cli.stow import Part
@@ -154,14 +154,14 @@ def test_the_exit_code_tells_whether_something_was_refused(
 ):
     (tmp_path / "a.dcm").write_bytes(instances[0].data)
     client = client_for(StowServer(refuse=dict.fromkeys([instances[0].sop_uid], reason) if reason else {}))
-    monkeypatch.setattr(commands.httpx, "Client", lambda **_: client)
-    assert commands.import_(tmp_path, str(tmp_path / "a.dcm"), BASE + "/") == code
+    monkeypatch.setattr(importing.httpx, "Client", lambda **_: client)
+    assert importing.import_(tmp_path, str(tmp_path / "a.dcm"), BASE + "/") == code
     assert f"{1 - code} of 1 instances stored" in capsys.readouterr().out
 
 
 def test_without_a_running_stack_the_import_says_what_to_do(tmp_path: Path):
     with pytest.raises(Unavailable, match="gantry up"):
-        commands.import_(tmp_path, str(tmp_path), None)
+        importing.import_(tmp_path, str(tmp_path), None)
 
 
 def test_the_answer_is_read_as_json_only_where_the_standard_puts_one():

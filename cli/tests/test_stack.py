@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from gantry_cli import commands
+from gantry_cli import exits
 from gantry_cli.__main__ import main
 from gantry_cli.options import StackOptions, chosen_store
 from gantry_cli.stack import running_stack
@@ -39,7 +39,7 @@ def test_a_fixed_port_that_is_taken_is_refused_before_anything_starts(tmp_path: 
 
 
 def test_status_of_nothing_is_exit_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["status", "--state", str(tmp_path / "none")]) == commands.EXIT_NOT_RUNNING
+    assert main(["status", "--state", str(tmp_path / "none")]) == exits.NOT_RUNNING
     assert "Not running" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
 

@@ -23,7 +23,7 @@ from gantry_embedded.server import Server
 
 PORTS = ("s3", "s3-grpc", "master", "master-grpc", "volume", "volume-grpc", "filer", "filer-grpc")
 # SeaweedFS takes 16 s and more to leave; killed, it recovers from its own logs.
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 1.0
 # A bucket is a collection and takes this many volumes at a time; the default of 7 fills the disc's
 # allowance after a few dozen buckets.
 VOLUMES_AT_ONCE = 2
