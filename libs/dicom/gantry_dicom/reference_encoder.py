@@ -15,6 +15,7 @@ Structure, VRs and binary values are pydicom's reading; what differs from its ``
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 from base64 import b64encode
@@ -44,6 +45,9 @@ _PADDING = " \0"
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _PIXEL_REPRESENTATION = 0x00280103
 
+# pydicom's warnings quote values, and patient data must not reach a log.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
 # What pydicom raises on bytes that it cannot read.
 _READ_ERRORS = (
     ArithmeticError,
@@ -72,7 +76,9 @@ def encode_with_pydicom(header: DataSetHeader) -> tuple[Fragments, tuple[str, ..
     except _READ_ERRORS as error:
         raise Malformed("no data set for pydicom either", 0) from error
     fragments = {
-        tag: b'"%08X":%b,' % (tag, orjson.dumps(attribute).replace(b"\\u001d", BULK_MARK))
+        # Quotation marks inside of values are escaped, so this is the name of a member.
+        tag: b'"%08X":%b,'
+        % (tag, orjson.dumps(attribute).replace(b'"BulkDataURI":"\\u001d', b'"BulkDataURI":"' + BULK_MARK))
         for tag, attribute in objects.items()
     }
     return fragments, ("data set: read by pydicom",)
@@ -239,7 +245,7 @@ def _number(text: str) -> float | str | None:
         return text
     if not number.is_finite() or "_" in text or not text.isascii():
         return text
-    if "." not in text and "e" not in text.lower():
+    if "." not in text.rstrip(".") and "e" not in text.lower():
         return int(number) if abs(number) <= 2**53 else text
     try:
         survives = Decimal(repr(float(text))) == number

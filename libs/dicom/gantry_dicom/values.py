@@ -88,7 +88,7 @@ def json_number(text: str) -> str | None:
     if exponent is None and digits <= 15 and len(number) <= 64:
         return number
     if exponent is not None:
-        if len(exponent) > 5:
+        if len(exponent.lstrip("+-0")) > 4:
             return None
         number += f"e{exponent}"
     return number if _survives(number) else None
