@@ -7,6 +7,8 @@ learn of its loss late.
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 from gantry_dicom.errors import Unavailable
 
@@ -15,6 +17,15 @@ from gantry_index.pools import Connection, is_unavailable
 # First bytes of the names as numbers; never reused for another job.
 OUTBOX_RELAY = 0x6F7574626F780001
 SWEEPER = 0x7377656570000001
+
+# What a lost connection can raise, depending on what it was doing.
+TROUBLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 class AdvisoryLock:
@@ -25,12 +36,18 @@ class AdvisoryLock:
         self._number = number
         self._timeout = timeout
         self._connection: Connection | None = None
+        self._asking = asyncio.Lock()
 
     async def hold(self) -> bool:
         """Take the lock, or make sure that we still have it; returns whether we do.
 
         Raises ``Unavailable`` when the database cannot tell; the lock is then gone.
         """
+        # One connection does one thing at a time; several tasks may share the lock.
+        async with self._asking:
+            return await self._hold()
+
+    async def _hold(self) -> bool:
         try:
             if self._connection is not None:
                 await self._connection.fetchval("SELECT 1")
@@ -45,7 +62,7 @@ class AdvisoryLock:
                 self._connection = connection
                 return True
             await connection.close(timeout=self._timeout)
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except TROUBLE as error:
             self._drop()
             if not is_unavailable(error):
                 raise
@@ -65,7 +82,7 @@ class AdvisoryLock:
         if connection is not None:
             try:
                 await connection.close(timeout=self._timeout)
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except TROUBLE:
                 connection.terminate()
 
     def _drop(self) -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import asyncpg
 from gantry_dicom.errors import Unavailable
 
-from gantry_index.locks import OUTBOX_RELAY, AdvisoryLock
+from gantry_index.locks import OUTBOX_RELAY, TROUBLE, AdvisoryLock
 from gantry_index.pools import is_unavailable
 
 
@@ -31,7 +30,7 @@ class OutboxTable:
             rows = await self._lock.connection.fetch(
                 "SELECT sequence, payload FROM outbox ORDER BY sequence LIMIT $1", limit
             )
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except TROUBLE as error:
             raise await self._lost(error) from error
         return [(row["sequence"], row["payload"]) for row in rows]
 
@@ -41,7 +40,7 @@ class OutboxTable:
             await self._lock.connection.execute(
                 "DELETE FROM outbox WHERE sequence = ANY($1::bigint[])", list(sequences)
             )
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except TROUBLE as error:
             raise await self._lost(error) from error
 
     async def close(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 from gantry_dicom.errors import Unavailable
@@ -17,6 +19,12 @@ async def test_one_of_two_holds_the_lock_until_it_lets_go(index_dsn):
     await one.release()
     assert await other.hold()
     await other.release()
+
+
+async def test_several_tasks_may_ask_for_one_lock_at_once(index_dsn):
+    lock = AdvisoryLock(index_dsn, SWEEPER)
+    assert await asyncio.gather(*(lock.hold() for _ in range(5))) == [True] * 5
+    await lock.release()
 
 
 async def test_a_lock_whose_session_was_ended_is_known_to_be_lost(index_dsn):

@@ -58,7 +58,7 @@ class Journal:
         return listed
 
     async def read(self, entry: Listed) -> JournalEntry | None:
-        """Return what an entry says; ``None`` when it is gone or not to be believed. Raises ``Unavailable``."""
+        """Return what an entry says; ``None`` when it is gone or not believed. Raises ``Unavailable``."""
         known = self._known.get(entry.key)
         if known is not None:
             return known

@@ -77,9 +77,8 @@ class Recovery:
         return manifest
 
     async def _objects(self, entry: JournalEntry) -> list[ObjectInfo]:
-        found = {
-            info.key: info async for info in self._store.list(batch_folder(entry.partition, entry.batch))
-        }
+        folder = batch_folder(entry.partition, entry.batch)
+        found = {info.key: info async for info in self._store.list(folder)}
         for key in entry.late_object_keys:
             try:
                 found[key] = await self._store.head(key)
@@ -112,10 +111,10 @@ class Recovery:
             except Refused as refused:
                 line.outcome = Outcome.OUTCOME_REFUSED
                 line.refusal = refused.reason.reason
-            except Exception as error:
+            except Exception:
                 # It may have been acknowledged, so it is not dropped: the indexer tries it
                 # alone, and quarantines it.
-                log.error("object_examination_failed", object_key=info.key, exc_info=error)
+                log.exception("object_examination_failed", object_key=info.key)
                 line.warnings.append(GATE_FAILED)
         EXAMINED.labels(Outcome.Name(line.outcome).removeprefix("OUTCOME_").lower()).inc()
         return line

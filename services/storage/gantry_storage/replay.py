@@ -168,7 +168,9 @@ class Replay:
         self._under_way = still
 
     async def _send_patiently(self, chunk: _Chunk) -> None:
-        while not await self._send(chunk.key, chunk.first, chunk.count):
+        while True:
+            if await self._send(chunk.key, chunk.first, chunk.count):
+                break
             await asyncio.sleep(PAUSE_SECONDS)
         chunk.sent_at = time.monotonic()
 
