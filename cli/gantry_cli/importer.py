@@ -97,14 +97,15 @@ def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
 
 def _store_batch(client: httpx.Client, url: str, batch: list[Part]) -> Summary:
     answer = send(client, url, batch)
-    if len(batch) > 1 and (answer.problem or answer.unnamed):
-        # Somebody could not be named in the answer: asked one by one, everybody gets a name.
+    labels = _labels(batch)
+    refused_uids = {uid for uid, _ in answer.refused}
+    if len(batch) > 1 and (answer.problem or answer.unnamed or refused_uids - labels.keys()):
+        # The answer does not tell who was refused: asked one by one, everybody gets a name.
         # What is stored already is stored again with the same bytes, which changes nothing.
         summary = Summary()
         for part in batch:
             summary.add(_store_batch(client, url, [part]))
         return summary
-    labels = {uid: part.label for part in batch if (uid := _sop_instance_uid(part))}
     refused = [(labels.get(uid, batch[0].label), text_of(reason)) for uid, reason in answer.refused]
     refused += [(batch[0].label, text_of(reason)) for reason in answer.unnamed]
     if answer.problem:
@@ -112,12 +113,19 @@ def _store_batch(client: httpx.Client, url: str, batch: list[Part]) -> Summary:
     return Summary(len(batch), len(batch) - len(refused), answer.warned, refused)
 
 
+def _labels(batch: list[Part]) -> dict[str, str]:
+    """Return the label of each SOP Instance UID that exactly one part of the batch claims."""
+    claims = [(sop_instance_uid(part), part.label) for part in batch]
+    counts = Counter(uid for uid, _ in claims)
+    return {uid: label for uid, label in claims if uid is not None and counts[uid] == 1}
+
+
 def text_of(reason: int) -> str:
     """Return a Failure Reason (0008,1197) in words, from the one table of refusals where it is there."""
     return REASONS.get(reason, "refused") + f" (0x{reason:04X})"
 
 
-def _sop_instance_uid(part: Part) -> str | None:
+def sop_instance_uid(part: Part) -> str | None:
     """Return the SOP Instance UID that the file claims, None without a File Meta group."""
     if isinstance(part.content, Path):
         with part.content.open("rb") as stream:

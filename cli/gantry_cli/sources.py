@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from gantry_dicom.element_headers import Malformed
 from gantry_dicom.errors import BadRequest, NotFound, Unavailable
+from gantry_dicom.part10 import MEDIA_STORAGE_SOP_CLASS_UID, parse_meta
 
 from gantry_cli.multipart import read_parts
 from gantry_cli.stow import Part
@@ -17,7 +19,8 @@ PREFIX_OFFSET = 128
 # Groups 0002 and 0008, little endian.
 FIRST_GROUPS = (b"\x02\0", b"\x08\0")
 # Media Storage Directory (PS3.4 B.5.1 leaves it out): a DICOMDIR lists instances and is none.
-DIRECTORY_CLASS = b"1.2.840.10008.1.3.10"
+DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
+META_BYTES = 4096
 ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 READ_SECONDS = 300.0
 ANSWERS = (200, 206)
@@ -57,13 +60,13 @@ def files_under(path: Path, skipped: Skipped) -> Iterator[Part]:
     for file in [path] if path.is_file() else _walk(path):
         try:
             with file.open("rb") as stream:
-                beginning = stream.read(1024)
+                beginning = stream.read(META_BYTES)
         except OSError as error:
             skipped.unreadable.append(f"{file}: {error.strerror}")
             continue
         if not _is_dicom(beginning):
             skipped.not_dicom += 1
-        elif DIRECTORY_CLASS + b"\0" in beginning:
+        elif _is_directory(beginning):
             skipped.directories += 1
         else:
             yield Part(str(file), file)
@@ -82,6 +85,13 @@ def _is_dicom(beginning: bytes) -> bool:
     if beginning[PREFIX_OFFSET : PREFIX_OFFSET + 4] == b"DICM":
         return True
     return len(beginning) > PREFIX_OFFSET and beginning[:2] in FIRST_GROUPS and beginning[3:4] == b"\0"
+
+
+def _is_directory(beginning: bytes) -> bool:
+    try:
+        return parse_meta(beginning).text(MEDIA_STORAGE_SOP_CLASS_UID) == DIRECTORY_CLASS
+    except Malformed:
+        return False
 
 
 def parts_of_url(url: str, client: httpx.Client, folder: Path) -> Iterator[Part]:

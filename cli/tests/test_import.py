@@ -14,6 +14,7 @@ from gantry_cli.sources import Skipped, files_under, parts_of_url
 from gantry_cli.stow import Part
 from gantry_cli.terminal import Progress
 from gantry_dicom.errors import BadRequest, NotFound, Unavailable
+from gantry_dicom.part10 import build_meta
 from gantry_testing.synthetic.studies import generate_study
 
 from .stow_server import StowServer
@@ -67,6 +68,13 @@ def test_what_the_archive_cannot_name_is_found_by_asking_one_by_one(parts: list[
     assert [label for label, _ in summary.refused] == ["rubbish.dcm"]
 
 
+def test_two_files_that_claim_one_uid_are_told_apart(parts: list[Part], instances):
+    twin = Part("twin", instances[1].data)
+    summary = store(StowServer(refuse={instances[1].sop_uid: 0xC001}), [*parts, twin])
+    assert (summary.sent, summary.stored) == (4, 2)
+    assert [label for label, _ in summary.refused] == ["file 1", "twin"]
+
+
 def test_a_request_refused_as_a_whole_is_asked_again_one_by_one(parts: list[Part]):
     too_large = max(part.size for part in parts) + 1000
     summary = store(StowServer(body_limit=too_large), parts)
@@ -102,8 +110,8 @@ def test_a_folder_gives_its_dicom_files_only(tmp_path: Path, instances):
     (tmp_path / "bare.dcm").write_bytes(instances[0].data_set)
     (tmp_path / "notes.txt").write_text("not an image " * 20)
     (tmp_path / "empty").touch()
-    directory = instances[0].data.replace(instances[0].sop_class_uid.encode(), b"1.2.840.10008.1.3.10\0", 1)
-    (tmp_path / "DICOMDIR").write_bytes(directory)
+    directory = build_meta("1.2.840.10008.1.3.10", "1.2.3", "1.2.840.10008.1.2.1")
+    (tmp_path / "DICOMDIR").write_bytes(directory + b"\x04\0\x30\x11CS\x04\0TEST")
     (tmp_path / "broken-link").symlink_to(tmp_path / "nowhere")
     skipped = Skipped()
     found = [Path(part.label).name for part in files_under(tmp_path, skipped)]
