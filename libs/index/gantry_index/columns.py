@@ -17,6 +17,7 @@ class Kind(Enum):
     """How values of a column compare."""
 
     TEXT = "text"
+    IDENTIFIER = "identifier"  # as gantry_index.levels.identifier keeps it
     TEXTS = "text[]"
     NAME = "name"  # folded by gantry_dicom.names
     DATE = "date"
@@ -46,8 +47,8 @@ def _columns(table: Mapping[str, tuple[str, Kind]]) -> dict[TagPath, Column]:
 
 _PATIENT = _columns(
     {
-        "PatientID": ("p.patient_id", Kind.TEXT),
-        "IssuerOfPatientID": ("p.issuer", Kind.TEXT),
+        "PatientID": ("p.patient_id", Kind.IDENTIFIER),
+        "IssuerOfPatientID": ("p.issuer", Kind.IDENTIFIER),
         "PatientName": ("p.name_norm", Kind.NAME),
         "PatientBirthDate": ("p.birth_date", Kind.DATE),
         "PatientSex": ("p.sex", Kind.TEXT),
@@ -56,15 +57,15 @@ _PATIENT = _columns(
 
 _STUDY = _columns(
     {
-        "PatientID": ("s.patient_id", Kind.TEXT),
-        "IssuerOfPatientID": ("s.patient_issuer", Kind.TEXT),
+        "PatientID": ("s.patient_id", Kind.IDENTIFIER),
+        "IssuerOfPatientID": ("s.patient_issuer", Kind.IDENTIFIER),
         "PatientName": ("s.patient_name_norm", Kind.NAME),
         "PatientBirthDate": ("s.patient_birth_date", Kind.DATE),
         "PatientSex": ("s.patient_sex", Kind.TEXT),
         "StudyDate": ("s.study_date", Kind.DATE),
         "StudyTime": ("s.study_time", Kind.TIME),
-        "AccessionNumber": ("s.accession_number", Kind.TEXT),
-        "IssuerOfAccessionNumberSequence.LocalNamespaceEntityID": ("s.accession_issuer", Kind.TEXT),
+        "AccessionNumber": ("s.accession_number", Kind.IDENTIFIER),
+        "IssuerOfAccessionNumberSequence.LocalNamespaceEntityID": ("s.accession_issuer", Kind.IDENTIFIER),
         "ModalitiesInStudy": ("s.modalities", Kind.TEXTS),
         "SOPClassesInStudy": ("s.sop_classes", Kind.TEXTS),
         "ReferringPhysicianName": ("s.referring_name_norm", Kind.NAME),

@@ -28,6 +28,7 @@ from gantry_dicom.query_keys import name_of
 from gantry_dicom.query_values import date_of, date_time_bounds, time_bounds
 
 from gantry_index.columns import Column, Kind
+from gantry_index.levels import identifier
 
 
 @dataclass(slots=True)
@@ -75,6 +76,8 @@ def _equal(column: Column, value: str, parameters: Parameters) -> str:
     match column.kind:
         case Kind.TEXT:
             return f"{column.sql} = {parameters.add(value)}"
+        case Kind.IDENTIFIER:
+            return f"{column.sql} = {parameters.add(identifier(value))}"
         case Kind.TEXTS:
             return f"{column.sql} @> {parameters.add([value])}::text[]"
         case Kind.INTEGER:
@@ -104,7 +107,7 @@ def _like(column: Column, pattern: str, parameters: Parameters) -> str:
     if column.kind is Kind.TEXTS:
         values = f"SELECT 1 FROM unnest({column.sql}) AS v(value)"  # noqa: S608 - a column's name
         return f"EXISTS ({values} WHERE v.value LIKE {placeholder})"
-    if column.kind is not Kind.TEXT:
+    if column.kind not in (Kind.TEXT, Kind.IDENTIFIER):
         raise BadRequest("wild cards match text only")
     return f"{column.sql} LIKE {placeholder}"
 
@@ -150,7 +153,7 @@ def _empty(column: Column) -> str:
     match column.kind:
         case Kind.TEXTS:
             return f"cardinality({column.sql}) = 0"
-        case Kind.TEXT | Kind.NAME:
+        case Kind.TEXT | Kind.IDENTIFIER | Kind.NAME:
             return f"coalesce({column.sql}, '') = ''"
         case _:
             return f"{column.sql} IS NULL"
