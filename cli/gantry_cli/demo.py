@@ -44,10 +44,9 @@ class Loaded:
     def add(self, instance: Instance) -> None:
         """Count an instance; the picture is one from the middle of the first series."""
         self.studies[instance.study_uid] = self.studies.get(instance.study_uid, 0) + 1
-        if len(self.studies) == 1 and (not self.picture or instance.instance_number == MIDDLE_SLICE):
-            self.picture = (
-                f"studies/{instance.study_uid}/series/{instance.series_uid}/instances/{instance.sop_uid}"
-            )
+        series = f"studies/{instance.study_uid}/series/{instance.series_uid}/"
+        if not self.picture or (self.picture.startswith(series) and instance.instance_number == MIDDLE_SLICE):
+            self.picture = f"{series}instances/{instance.sop_uid}"
 
 
 def demo(options: StackOptions, *, detach: bool) -> int:

@@ -84,7 +84,13 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _is_dicom(beginning: bytes) -> bool:
     if beginning[PREFIX_OFFSET : PREFIX_OFFSET + 4] == b"DICM":
         return True
-    return len(beginning) > PREFIX_OFFSET and beginning[:2] in FIRST_GROUPS and beginning[3:4] == b"\0"
+    if len(beginning) <= PREFIX_OFFSET:
+        return False
+    group, element = beginning[:2], beginning[2:4]
+    if group in FIRST_GROUPS:
+        return element[1:] == b"\0"
+    # Big endian, which is always explicit: a VR follows the tag.
+    return group[::-1] in FIRST_GROUPS and element[:1] == b"\0" and beginning[4:6].isupper()
 
 
 def _is_directory(beginning: bytes) -> bool:

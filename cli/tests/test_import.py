@@ -108,6 +108,7 @@ def test_a_folder_gives_its_dicom_files_only(tmp_path: Path, instances):
     (tmp_path / "deep/er").mkdir(parents=True)
     (tmp_path / "deep/er/no-extension").write_bytes(instances[0].data)
     (tmp_path / "bare.dcm").write_bytes(instances[0].data_set)
+    (tmp_path / "big.dcm").write_bytes(b"\0\x08\0\x05CS\0\x0aISO_IR 100" + b"\0" * 200)
     (tmp_path / "notes.txt").write_text("not an image " * 20)
     (tmp_path / "empty").touch()
     directory = build_meta("1.2.840.10008.1.3.10", "1.2.3", "1.2.840.10008.1.2.1")
@@ -115,7 +116,7 @@ def test_a_folder_gives_its_dicom_files_only(tmp_path: Path, instances):
     (tmp_path / "broken-link").symlink_to(tmp_path / "nowhere")
     skipped = Skipped()
     found = [Path(part.label).name for part in files_under(tmp_path, skipped)]
-    assert found == ["bare.dcm", "no-extension"]
+    assert found == ["bare.dcm", "big.dcm", "no-extension"]
     assert (skipped.not_dicom, skipped.directories) == (2, 1)
 
 
