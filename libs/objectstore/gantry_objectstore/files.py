@@ -214,25 +214,22 @@ class FileStore:
 
     def _publish(self, temporary: Path, path: Path, create: bool) -> None:
         """Give a synced file its name, durably."""
-        for attempt in range(3):
-            self._ensure_durable(path.parent)
-            try:
-                if create:
-                    # rename would replace what is there, link never does.
-                    os.link(temporary, path)
-                    temporary.unlink()
-                else:
-                    temporary.rename(path)
-                break
-            except FileExistsError:
-                # Whoever lost the race acts on the other's object: it must not vanish again.
-                self._syncs.sync(path.parent)
-                raise
-            except FileNotFoundError:
-                # Somebody removed the directory, which was empty.
-                self._durable.pop(path.parent, None)
-                if attempt == 2:
-                    raise
+        self._ensure_durable(path.parent)
+        try:
+            if create:
+                # rename would replace what is there, link never does.
+                os.link(temporary, path)
+                temporary.unlink()
+            else:
+                temporary.rename(path)
+        except FileExistsError:
+            # Whoever lost the race acts on the other's object: it must not vanish again.
+            self._syncs.sync(path.parent)
+            raise
+        except FileNotFoundError:
+            # Somebody took the directory away under us; the next put makes it again.
+            self._durable.pop(path.parent, None)
+            raise OSError(errno.EIO, "the directory has gone") from None
         self._syncs.sync(path.parent)
 
     def _ensure_durable(self, directory: Path) -> None:
@@ -253,10 +250,6 @@ class FileStore:
         except (FileNotFoundError, NotADirectoryError):
             return
         self._syncs.sync(path.parent)
-        if len(path.relative_to(self.root).parts) > 4:
-            # The directory of a batch: one of millions. Others are few and stay.
-            with suppress(OSError):
-                path.parent.rmdir()
 
     def _now(self) -> datetime:
         temporary, descriptor = self._new_temporary()
