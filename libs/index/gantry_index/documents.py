@@ -18,27 +18,44 @@ Fragments = Mapping[bytes, bytes]
 """Elements of a JSON object by tag (eight hex digits), each as ``"GGGGEEEE":{...}``."""
 
 _ONLINE = b'"00080056":{"vr":"CS","Value":["ONLINE"]},'
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]')
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+
+
+def _braces(depth: int) -> bytes:
+    """Return a pattern for an object with at most ``depth`` objects inside each other."""
+    inner = b"|" + _braces(depth - 1) if depth else b""
+    return rb'\{(?:[^{}"]++|%s%s)*+\}' % (_STRING, inner)
+
+
+# Nearly every element; sequences in sequences are left to a count of braces.
+_ELEMENT = re.compile(rb'"([0-9A-F]{8})":%s' % _braces(4))
+_TOKEN = re.compile(rb"%s|[{}]" % _STRING)
 
 
 def fragments(run: bytes) -> dict[bytes, bytes]:
     """Cut a run of ``"GGGGEEEE":{...}`` elements, or a whole JSON object, into its elements."""
-    run = run.removeprefix(b"{")
     found: dict[bytes, bytes] = {}
-    depth = start = 0
-    for token in _TOKEN.finditer(run):
-        begin = token.start()
-        match run[begin]:
-            case 0x7B:
+    position = 1 if run.startswith(b"{") else 0
+    while run.startswith(b'"', position):
+        element = _ELEMENT.match(run, position)
+        end = element.end() if element is not None else _end_of_object(run, position)
+        found[run[position + 1 : position + 9]] = run[position:end]
+        position = end + 1  # a comma, or the end
+    return found
+
+
+def _end_of_object(run: bytes, position: int) -> int:
+    """Return where the first object behind ``position`` ends."""
+    depth = 0
+    for token in _TOKEN.finditer(run, position):
+        match token[0]:
+            case b"{":
                 depth += 1
-            case 0x7D:
+            case b"}":
                 depth -= 1
                 if depth == 0:
-                    found[run[start + 1 : start + 9]] = run[start : begin + 1]
-            case _:
-                if depth == 0:
-                    start = begin
-    return found
+                    return token.end()
+    raise ValueError("a stored document is not a run of elements")
 
 
 def joined(elements: Fragments) -> bytes:
