@@ -41,6 +41,9 @@ FRAGMENT_VRS = frozenset(("OB", "OW", "OD", "OF", "OL", "OV"))
 
 # Nesting beyond this is refused by default; the deepest real documents (SR trees) stay under 40.
 DEFAULT_MAX_DEPTH = 128
+# More fragments in one pixel data element are refused: a slide of 100,000 x 100,000 pixels has
+# 150,000 tiles, and each fragment costs memory while frames are being found.
+MAX_FRAGMENTS = 1_000_000
 
 
 class Malformed(GantryError):
@@ -59,6 +62,10 @@ class Overrun(Malformed):
 
 class NotTerminated(Malformed):
     """A value of undefined length has no delimiter."""
+
+
+class TooManyFragments(Malformed):
+    """Encapsulated pixel data has more than ``MAX_FRAGMENTS`` fragments."""
 
 
 class NestedTooDeeply(Malformed):
@@ -138,9 +145,11 @@ def is_zero(buffer: Buffer, start: int, end: int) -> bool:
 
 
 def expect_zeros(buffer: Buffer, start: int, end: int) -> None:
-    """Raise ``Overrun`` unless what is left over (less than an element header) is zero bytes only."""
+    """Raise ``Malformed`` unless what is left over is zero bytes only, which some writers append."""
     if not is_zero(buffer, start, end):
-        raise Overrun("element header runs past the end", start)
+        if end - start < 8:
+            raise Overrun("element header runs past the end", start)
+        raise Malformed("zero bytes where an element should be", start)
 
 
 def unknown_vr(buffer: Buffer, position: int, end: int, order: Order) -> tuple[str, int, int]:

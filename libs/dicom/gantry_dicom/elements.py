@@ -38,6 +38,7 @@ from gantry_dicom.element_headers import (
     NestedTooDeeply,
     NotTerminated,
     Overrun,
+    TooManyFragments,
     expect_zeros,
     is_zero,
     unknown_vr,
@@ -63,6 +64,7 @@ __all__ = [
     "NestedTooDeeply",
     "NotTerminated",
     "Overrun",
+    "TooManyFragments",
     "fragments",
     "is_encapsulated",
     "is_sequence",
@@ -110,7 +112,8 @@ def walk(
                     raise Overrun("element header runs past the end", position)
                 length = unpack_long(buffer, value - 4)[0]
                 after = value + length
-            elif tag == 0 and is_zero(buffer, position, end):
+            elif tag == 0:
+                expect_zeros(buffer, position, end)
                 return
             else:
                 vr, value, length = unknown_vr(buffer, position, end, order)
@@ -121,7 +124,8 @@ def walk(
             after = value + length
             if group == 0xFFFE:
                 raise Malformed("item or delimiter outside a sequence", position)
-            if tag == 0 and length == 0 and is_zero(buffer, position, end):
+            if tag == 0 and length == 0:
+                expect_zeros(buffer, position, end)
                 return
             vr = implicit_vr(tag)
         if after > end:

@@ -26,6 +26,7 @@ from gantry_dicom.elements import (
     NestedTooDeeply,
     NotTerminated,
     Overrun,
+    TooManyFragments,
     is_encapsulated,
     walk,
 )
@@ -151,7 +152,10 @@ def header_from_prefix(
         body = _walk_body(prefix, start, total_size, syntax.encoding, limits, deflated=False)
     except (struct.error, Malformed, Refused):
         return None
-    if body.pixel_data is None or is_encapsulated(body.pixel_data) or syntax.encapsulated:
+    pixel_data = body.pixel_data
+    if pixel_data is None or is_encapsulated(pixel_data) or syntax.encapsulated:
+        return None
+    if pixel_data.end != total_size:
         return None
     return _header(body, total_size, 0), _layout(body, syntax, 0)[1]
 
@@ -256,6 +260,8 @@ def _walk_body(
         raise Refused(Refusal.NOT_TERMINATED, error.detail) from error
     except Overrun as error:
         raise Refused(Refusal.TRUNCATED, error.detail) from error
+    except TooManyFragments as error:
+        raise Refused(Refusal.TOO_LARGE, error.detail) from error
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, error.detail) from error
     if not duplicates.isdisjoint(PIXEL_DATA_TAGS):

@@ -11,6 +11,7 @@ from gantry_dicom.element_headers import (
     IMPLICIT_LITTLE,
     LITTLE,
     LONG,
+    MAX_FRAGMENTS,
     PIXEL_DATA,
     SHORT,
     UNDEFINED_LENGTH,
@@ -21,6 +22,7 @@ from gantry_dicom.element_headers import (
     NestedTooDeeply,
     NotTerminated,
     Overrun,
+    TooManyFragments,
     expect_zeros,
     read_header,
 )
@@ -54,9 +56,12 @@ def end_of_undefined(
 
 def _skip_fragments(buffer: Buffer, start: int, end: int, encoding: Encoding) -> tuple[int, int]:
     unpack = (LITTLE if encoding.little_endian else BIG).plain.unpack_from
-    position = start
+    position, count = start, 0
     while position + 8 <= end:
         group, number, length = unpack(buffer, position)
+        count += 1
+        if count > MAX_FRAGMENTS + 2:  # with the offset table and the delimiter
+            raise TooManyFragments("too many fragments", position)
         if group != 0xFFFE:
             raise Malformed("something other than a fragment in encapsulated pixel data", position)
         if number == 0xE0DD:

@@ -281,6 +281,8 @@ def _fragment_indices(parts: Sequence[Item], offsets: Sequence[int]) -> list[int
 
     Offsets count from the first byte of the first fragment's item tag (PS3.5 A.4) and must rise.
     """
+    if not offsets:
+        return None
     origin = parts[0].start
     by_offset = {part.start - origin: index for index, part in enumerate(parts)}
     indices: list[int] = []
@@ -289,7 +291,7 @@ def _fragment_indices(parts: Sequence[Item], offsets: Sequence[int]) -> list[int
         if index is None or (index <= indices[-1] if indices else index != 0):
             return None
         indices.append(index)
-    return indices or None
+    return indices
 
 
 def _sizes(begins: Sequence[int], total: int) -> Sequence[int]:

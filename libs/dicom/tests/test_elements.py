@@ -176,6 +176,14 @@ def test_trailing_zeros_are_padding_and_other_left_overs_are_not() -> None:
         walked(data + b"\0\0\0\0\0\0\0\1")
 
 
+@pytest.mark.parametrize("encoding", [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
+def test_a_run_of_zeros_is_gone_through_once(encoding: Encoding) -> None:
+    started = time.perf_counter()
+    with pytest.raises(Malformed):
+        walked(bytes(20_000_000) + b"\1", encoding)
+    assert time.perf_counter() - started < 2
+
+
 @pytest.mark.parametrize(
     ("data", "error"),
     [

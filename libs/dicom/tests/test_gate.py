@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import subprocess
 import sys
 import time
@@ -273,6 +274,13 @@ def test_an_object_with_too_much_outside_the_pixels_is_too_large() -> None:
     assert admit(pixels, limits=GateLimits(max_header_bytes=4096)).meta is None
 
 
+def test_too_many_fragments_are_refused_before_they_cost_memory() -> None:
+    pixels = (
+        raw.element(0x7FE00010, "OB", raw.item() * 1_000_010, length=raw.UNDEFINED) + raw.SEQUENCE_DELIMITER
+    )
+    assert refusal(raw.part10(raw.image(pixels), JPEG_BASELINE)) is Refusal.TOO_LARGE
+
+
 def test_the_refusals_have_distinct_names_and_codes_of_the_families_for_stores() -> None:
     assert len({refusal.reason for refusal in Refusal}) == len(Refusal)
     for one in Refusal:
@@ -297,8 +305,20 @@ def test_a_prefix_is_enough_where_native_pixels_reach_to_the_end() -> None:
     for length in range(0, pixels_at, 7):
         assert header_from_prefix(data[:length], len(data)) is None
     followed = data + raw.element(0xFFFCFFFC, "OB", bytes(4))
-    assert header_from_prefix(followed[:pixels_at], len(followed)) is None
+    for length in (pixels_at, len(data), len(data) + 13):
+        assert header_from_prefix(followed[:length], len(followed)) is None
     assert header_from_prefix(followed, len(followed)) is not None
+
+
+@pytest.mark.parametrize("syntax", [raw.EXPLICIT, DEFLATED, JPEG_BASELINE])
+def test_any_buffer_is_admitted_alike(syntax: str) -> None:
+    pixels = raw.encapsulated(JPEG_FRAME) if syntax == JPEG_BASELINE else NATIVE_PIXELS
+    data_set = raw.image(pixels)
+    data = raw.part10(deflated(data_set) if syntax == DEFLATED else data_set, syntax)
+    mapped = mmap.mmap(-1, len(data))
+    mapped[:] = data
+    for buffer in (bytearray(data), memoryview(data), mapped):
+        assert admit(buffer) == admit(data)
 
 
 _FORBIDDEN_PAGES = """
