@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
-from gantry_index.arrivals import Arrival
-from gantry_index.decisions import Decisions, Finding, Placement
+from gantry.index.v1.index_pb2 import VERDICT_STATE_INDEXED
+
+from gantry_index.arrivals import StoredObject
+from gantry_index.decisions import Decided, Decisions, Finding, Placement
 from gantry_index.events import chunk_events
 from gantry_index.levels import StudyLevel, integer
-from gantry_index.records import FindingKind
+from gantry_index.records import FindingKind, InstanceRecord
 from gantry_index.segments import build_segment
 from gantry_index.statements import SERIES_VALUES, STUDY_VALUES
 
@@ -58,13 +60,14 @@ class ChunkRows:
     study_classes: list[Row] = field(default_factory=list)
     study_modalities: list[Row] = field(default_factory=list)
     series: list[Row] = field(default_factory=list)
-    instances: list[Row] = field(default_factory=list)
-    received: list[Row] = field(default_factory=list)
+    objects: list[Row] = field(default_factory=list)
     redecided: list[Row] = field(default_factory=list)
     findings: list[Row] = field(default_factory=list)
     settled: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
+    receptions: int = 0
     new_instances: int = 0
+    changed_instances: int = 0
     # Positions in `studies` of those whose numbers cannot be had by adding up.
     recounted: set[int] = field(default_factory=set)
     # Patient rows that a study has left.
@@ -72,30 +75,30 @@ class ChunkRows:
 
     def groups(self) -> tuple[list[Row], ...]:
         """Return the rows in the order of ``statements.CHUNK_GROUPS``."""
+        patients = list(self.patients.values())
         return (
-            *(
-                list(self.patients.values()),
-                self.studies,
-                self.study_classes,
-                self.study_modalities,
-                self.series,
-            ),
-            *(self.instances, self.received, self.redecided, self.findings, self.settled, self.events),
+            *(patients, self.studies, self.study_classes, self.study_modalities, self.series),
+            *(self.objects, self.redecided, self.findings, self.settled, self.events),
         )
 
 
 def chunk_rows(decisions: Decisions, known: Mapping[PlaceKey, KnownLevels]) -> ChunkRows:
     """Return everything that the chunk writes."""
-    rows = ChunkRows()
-    rows.received = [_received(*decided) for decided in decisions.decided]
+    rows = ChunkRows(receptions=len(decisions.decided))
     rows.redecided = list(decisions.redecided)
     rows.settled = sorted(decisions.settled)
     rows.new_instances = sum(placement.is_new for placement in decisions.placements)
+    rows.changed_instances = len(decisions.placements) - rows.new_instances
     studies: dict[StudyKey, list[Placement]] = defaultdict(list)
     for placement in decisions.placements:
-        studies[placement.identity.partition, placement.identity.study_uid].append(placement)
+        studies[placement.source.identity.partition, placement.source.identity.study_uid].append(placement)
     for key in sorted(studies):
         _add_study(rows, key, studies[key], known)
+    rows.objects += [
+        (*_object(decided.arrival.record, decided.arrival.stored), True, *_decision(decided), *_NOWHERE)
+        for decided in decisions.decided
+        if decided.state != VERDICT_STATE_INDEXED
+    ]
     rows.findings = sorted(decisions.findings | _level_findings(decisions, known))
     rows.events = [(payload,) for payload in chunk_events(decisions)]
     return rows
@@ -108,10 +111,10 @@ def _add_study(
     number = len(rows.studies)
     all_series: dict[str, list[Placement]] = defaultdict(list)
     for placement in placements:
-        all_series[placement.series_uid].append(placement)
-    before = known[partition, study_uid, placements[0].series_uid]
+        all_series[placement.source.series_uid].append(placement)
+    before = known[partition, study_uid, placements[0].source.series_uid]
     first = min(placements, key=_order)
-    level = first.levels.study
+    level = first.source.levels.study
     is_first = before.study_order_key is None or first.stored.order_key < before.study_order_key
     if is_first:
         if level.patient_id is not None:
@@ -125,7 +128,7 @@ def _add_study(
     new_series = 0
     for series_uid in sorted(all_series):
         there = known[partition, study_uid, series_uid]
-        first_modality = min(all_series[series_uid], key=_order).levels.series.modality
+        first_modality = min(all_series[series_uid], key=_order).source.levels.series.modality
         _add_series(rows, number, series_uid, all_series[series_uid], there)
         if there.series_pk is None:
             new_series += 1
@@ -137,7 +140,7 @@ def _add_study(
             rows.recounted.add(number)
 
     rows.study_modalities += [(number, modality) for modality in sorted(modalities)]
-    classes = {placement.facts.sop_class_uid for placement in placements}
+    classes = {placement.source.record.reception.sop_class_uid for placement in placements}
     rows.study_classes += [(number, sop_class) for sop_class in sorted(classes)]
     rows.studies.append(
         (
@@ -155,36 +158,38 @@ def _add_series(
 ) -> None:
     number = len(rows.series)
     first = min(placements, key=_order)
-    level = first.levels.series
+    level = first.source.levels.series
     is_first = there.series_order_key is None or first.stored.order_key < there.series_order_key
-    segment = build_segment([(placement.facts, placement.levels) for placement in placements])
+    segment = build_segment(
+        [(placement.source.record.facts.instance, placement.source.levels) for placement in placements]
+    )
     rows.series.append(
         (
             *(number, study, series_uid, first.stored.order_key),
             *(_series_value(level, name) for name in SERIES_VALUES),
             *((level.document, level.extra) if is_first else (None, None)),
             sum(placement.is_new for placement in placements),
-            min(placement.encoder_version for placement in placements),
+            min(placement.source.record.facts.encoder_version for placement in placements),
             *(len(placements), segment.metadata, segment.documents, segment.levels),
         )
     )
     for placement, pointers in zip(placements, segment.pointers, strict=True):
-        facts, stored = placement.facts, placement.stored
-        rows.instances.append(
+        facts, decided = placement.source.record.facts.instance, placement.decided
+        moment = facts.content_date_time
+        rows.objects.append(
             (
-                *(number, placement.identity.sop_uid, facts.sop_class_uid, integer(facts.instance_number)),
-                *(stored.order_key, stored.object_key, stored.store_id, stored.size, stored.meta_length),
-                *(placement.data_set_digest, placement.transfer_syntax_uid),
-                facts.content_date_time and facts.content_date_time.replace(tzinfo=None),
+                *_object(placement.source.record, placement.stored),
+                *((False, *_KNOWN) if decided is None else (True, *_decision(decided))),
+                *(number, integer(facts.instance_number), moment and moment.replace(tzinfo=None)),
                 *(integer(facts.rows), integer(facts.columns), integer(facts.bits_allocated)),
-                *(integer(facts.number_of_frames), stored.frame_table, stored.received_at),
+                integer(facts.number_of_frames),
                 *pointers,
             )
         )
 
 
 def _add_patient(rows: ChunkRows, partition: str, first: Placement) -> None:
-    level = first.levels.study
+    level = first.source.levels.study
     row = patient_row(partition, first.stored.order_key, level)
     key, order_key = row[:3], row[3]
     if key not in rows.patients or order_key < rows.patients[key][3]:
@@ -199,24 +204,37 @@ def patient_row(partition: str, order_key: str, level: StudyLevel) -> Row:
     )
 
 
-def _received(arrival: Arrival, state: int, survivor_key: str | None) -> Row:
-    reception, stored, candidate = arrival.record.reception, arrival.stored, arrival.candidate
-    partition, study_uid, sop_uid = arrival.identity
+# The columns of an object that no instance row points at, and of one whose reception is there.
+_NOWHERE = (None,) * 13
+_KNOWN = (None,) * 4
+
+
+def _object(record: InstanceRecord, stored: StoredObject) -> Row:
+    reception = record.reception
     return (
-        *(stored.object_key, partition, stored.store_id, stored.order_key, study_uid, arrival.series_uid),
-        *(sop_uid, reception.sop_class_uid, reception.transfer_syntax_uid, stored.size),
-        *(stored.meta_length, reception.data_set_digest, state, survivor_key, candidate.replaces),
-        stored.frame_table if survivor_key is not None else None,
-        *(reception.source.SerializeToString(), stored.received_at),
+        *(stored.object_key, record.partition, stored.store_id, stored.order_key),
+        *(reception.study_instance_uid, reception.series_instance_uid, reception.sop_instance_uid),
+        *(reception.sop_class_uid, reception.transfer_syntax_uid, stored.size, stored.meta_length),
+        *(reception.data_set_digest, stored.frame_table, stored.received_at),
     )
+
+
+def _decision(decided: Decided) -> Row:
+    arrival = decided.arrival
+    source = arrival.record.reception.source.SerializeToString()
+    return decided.state, decided.survivor_key, arrival.candidate.replaces, source
 
 
 def _level_findings(decisions: Decisions, known: Mapping[PlaceKey, KnownLevels]) -> set[Finding]:
     findings: set[Finding] = set()
     patients: dict[StudyKey, set[object]] = defaultdict(set)
     attributes: dict[StudyKey, set[object]] = defaultdict(set)
-    for arrival in decisions.fresh:
-        partition, study_uid, _ = arrival.identity
+    # The arrivals of a study mostly share their levels: one of each is enough.
+    distinct = {
+        (arrival.identity.partition, arrival.identity.study_uid, id(arrival.levels.study)): arrival
+        for arrival in decisions.fresh
+    }
+    for (partition, study_uid, _), arrival in distinct.items():
         key = (partition, study_uid)
         patients[key].add(arrival.levels.study.patient)
         attributes[key].add(arrival.levels.study.identifying)
@@ -231,10 +249,10 @@ def _level_findings(decisions: Decisions, known: Mapping[PlaceKey, KnownLevels])
 
     series: dict[tuple[str, str], set[str]] = defaultdict(set)
     for placement in decisions.placements:
-        partition, study_uid, _ = placement.identity
-        places = series[partition, placement.series_uid]
+        partition, study_uid, _ = placement.source.identity
+        places = series[partition, placement.source.series_uid]
         places.add(study_uid)
-        places.update(known[partition, study_uid, placement.series_uid].elsewhere)
+        places.update(known[partition, study_uid, placement.source.series_uid].elsewhere)
     for (partition, series_uid), study_uids in series.items():
         if len(study_uids) > 1:
             kind = FindingKind.SERIES_IN_STUDIES.value

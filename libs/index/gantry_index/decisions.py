@@ -20,10 +20,8 @@ from gantry.index.v1.index_pb2 import (
     Verdict,
     VerdictState,
 )
-from gantry_dicom.facts import InstanceFacts
 
 from gantry_index.arrivals import Arrival, Identity, StoredObject
-from gantry_index.levels import Levels
 from gantry_index.records import FindingKind
 from gantry_index.winners import Candidate, content_of, state_against, survivor
 
@@ -85,18 +83,24 @@ class Finding(NamedTuple):
     object_key: str
 
 
-class Placement(NamedTuple):
-    """An instance row to be written: the object it points at and the facts about it."""
+class Decided(NamedTuple):
+    """The verdict on an arrival that had none."""
 
-    identity: Identity
-    series_uid: str
+    arrival: Arrival
+    state: int
+    survivor_key: str | None
+
+
+class Placement(NamedTuple):
+    """An instance row to be written: the facts of ``source``, and the object that it points at.
+
+    The object is the source's own, and ``decided`` its verdict, unless an earlier object of
+    the same data set survives.
+    """
+
+    source: Arrival
     stored: StoredObject
-    data_set_digest: bytes
-    transfer_syntax_uid: str
-    facts: InstanceFacts
-    levels: Levels
-    encoder_version: int
-    traceparent: str
+    decided: Decided | None
     is_new: bool
 
 
@@ -114,8 +118,8 @@ class Decisions:
     """The outcome for a chunk."""
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    # Arrivals that get a reception row, each with its state and survivor.
-    decided: list[tuple[Arrival, int, str | None]] = field(default_factory=list)
+    # Arrivals that get a reception row.
+    decided: list[Decided] = field(default_factory=list)
     redecided: list[Redecision] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
     findings: set[Finding] = field(default_factory=set)
@@ -124,7 +128,7 @@ class Decisions:
     @property
     def fresh(self) -> Iterator[Arrival]:
         """Every arrival that was not decided before."""
-        return (arrival for arrival, _, _ in self.decided)
+        return (decided.arrival for decided in self.decided)
 
 
 def decide(chunk: Sequence[Arrival], standing: Mapping[str, Standing]) -> Decisions:
@@ -148,6 +152,10 @@ def decide(chunk: Sequence[Arrival], standing: Mapping[str, Standing]) -> Decisi
 
 
 def _decide_instance(decisions: Decisions, fresh: Sequence[Arrival], rivals: Sequence[Standing]) -> None:
+    if len(fresh) == 1 and not rivals:  # nearly always
+        decided = _settle_arrival(decisions, fresh[0], fresh[0].candidate)
+        decisions.placements.append(Placement(fresh[0], fresh[0].stored, decided, is_new=True))
+        return
     current = next((rival for rival in rivals if rival.state == VERDICT_STATE_INDEXED), None)
     # Documents are at hand for the contents that arrive and for the one that is shown. The rule
     # picks no other, unless the one that was shown has been taken away meanwhile.
@@ -157,36 +165,14 @@ def _decide_instance(decisions: Decisions, fresh: Sequence[Arrival], rivals: Seq
     candidates = [arrival.candidate for arrival in fresh] + [rival.candidate for rival in rivals]
     winner = survivor(candidate for candidate in candidates if candidate.content in showable)
 
-    for arrival in fresh:
-        state = state_against(arrival.candidate, winner)
-        survivor_key = None if state == VERDICT_STATE_INDEXED else winner.object_key
-        decisions.decided.append((arrival, state, survivor_key))
-        decisions.verdicts[arrival.object_key] = Verdict(
-            object_key=arrival.object_key, state=state, survivor_key=survivor_key or ""
-        )
-        if state == VERDICT_STATE_CONFLICT_LOSER:
-            decisions.findings.add(_conflict(arrival.identity, arrival.series_uid, arrival.object_key))
+    settled = {arrival.object_key: _settle_arrival(decisions, arrival, winner) for arrival in fresh}
     for rival in rivals:
-        state = state_against(rival.candidate, winner)
-        survivor_key = None if state == VERDICT_STATE_INDEXED else winner.object_key
-        if (rival.state, rival.survivor_key) == (state, survivor_key):
-            continue
-        decisions.redecided.append(Redecision(rival.object_key, rival.state, state, survivor_key))
-        finding = _conflict(rival.identity, rival.series_uid, rival.object_key)
-        if state == VERDICT_STATE_CONFLICT_LOSER:
-            decisions.findings.add(finding)
-        elif rival.state == VERDICT_STATE_CONFLICT_LOSER:
-            decisions.settled.add(finding)
-    if current is None or current.object_key != winner.object_key:
-        decisions.placements.append(_placement(winner, fresh, rivals, is_new=current is None))
-
-
-def _placement(
-    winner: Candidate, fresh: Sequence[Arrival], rivals: Sequence[Standing], *, is_new: bool
-) -> Placement:
-    shown = next((arrival for arrival in fresh if arrival.object_key == winner.object_key), None)
-    if shown is not None:
-        source, stored = shown, shown.stored
+        _settle_rival(decisions, rival, winner)
+    if current is not None and current.object_key == winner.object_key:
+        return
+    if winner.object_key in settled:
+        decided = settled[winner.object_key]
+        placement = Placement(decided.arrival, decided.arrival.stored, decided, is_new=current is None)
     else:
         # An earlier object of the same data set: its own place, the arrival's documents.
         source = next(arrival for arrival in fresh if arrival.candidate.content == winner.content)
@@ -195,19 +181,34 @@ def _placement(
             *(known.order_key, known.object_key, known.store_id, known.size, known.meta_length),
             *(known.frame_table or b"", known.received_at),
         )
-    reception = source.record.reception
-    return Placement(
-        identity=source.identity,
-        series_uid=source.series_uid,
-        stored=stored,
-        data_set_digest=reception.data_set_digest,
-        transfer_syntax_uid=reception.transfer_syntax_uid,
-        facts=source.record.facts.instance,
-        levels=source.levels,
-        encoder_version=source.record.facts.encoder_version,
-        traceparent=source.record.traceparent,
-        is_new=is_new,
+        placement = Placement(source, stored, None, is_new=current is None)
+    decisions.placements.append(placement)
+
+
+def _settle_arrival(decisions: Decisions, arrival: Arrival, winner: Candidate) -> Decided:
+    state = state_against(arrival.candidate, winner)
+    survivor_key = None if state == VERDICT_STATE_INDEXED else winner.object_key
+    decided = Decided(arrival, state, survivor_key)
+    decisions.decided.append(decided)
+    decisions.verdicts[arrival.object_key] = Verdict(
+        object_key=arrival.object_key, state=state, survivor_key=survivor_key or ""
     )
+    if state == VERDICT_STATE_CONFLICT_LOSER:
+        decisions.findings.add(_conflict(arrival.identity, arrival.series_uid, arrival.object_key))
+    return decided
+
+
+def _settle_rival(decisions: Decisions, rival: Standing, winner: Candidate) -> None:
+    state = state_against(rival.candidate, winner)
+    survivor_key = None if state == VERDICT_STATE_INDEXED else winner.object_key
+    if (rival.state, rival.survivor_key) == (state, survivor_key):
+        return
+    decisions.redecided.append(Redecision(rival.object_key, rival.state, state, survivor_key))
+    finding = _conflict(rival.identity, rival.series_uid, rival.object_key)
+    if state == VERDICT_STATE_CONFLICT_LOSER:
+        decisions.findings.add(finding)
+    elif rival.state == VERDICT_STATE_CONFLICT_LOSER:
+        decisions.settled.add(finding)
 
 
 def _conflict(identity: Identity, series_uid: str, object_key: str) -> Finding:

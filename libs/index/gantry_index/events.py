@@ -26,10 +26,10 @@ def chunk_events(decisions: Decisions) -> Iterator[bytes]:
     traces: dict[_Place, str] = {}
     for placement in decisions.placements:
         kind = EVENT_KIND_INSTANCES_INDEXED if placement.is_new else EVENT_KIND_INSTANCE_REPLACED
-        partition, study_uid, sop_uid = placement.identity
-        place = (kind, partition, study_uid, placement.series_uid)
+        partition, study_uid, sop_uid = placement.source.identity
+        place = (kind, partition, study_uid, placement.source.series_uid)
         sops[place].append(sop_uid)
-        traces.setdefault(place, placement.traceparent)
+        traces.setdefault(place, placement.source.record.traceparent)
     for finding in sorted(decisions.findings):
         if finding.object_key:
             place = (EVENT_KIND_CONFLICT_FOUND, finding.partition, finding.study_uid, finding.series_uid)

@@ -210,6 +210,7 @@ class IndexPool:
             reset=_leave_as_is,
             timeout=bounds.connect_timeout,
             command_timeout=bounds.statement_timeout + 1.0,
+            max_cacheable_statement_size=1 << 16,  # the upsert is long, and planned once
             target_session_attrs="read-write",
             server_settings={
                 "application_name": self._application_name,

@@ -153,21 +153,18 @@ SERIES = group(
     " encoder_version integer, segment_instances integer, segment_metadata bytea,"
     " segment_documents bytea, segment_levels bytea",
 )
-INSTANCES = group(
-    "instances",
-    "series integer, sop_uid text, sop_class_uid text, instance_number integer, order_key text,"
-    " object_key text, store_id text, size bigint, meta_length integer, data_set_digest bytea,"
-    " transfer_syntax_uid text, content_date_time timestamp, rows integer, columns integer,"
-    " bits_allocated integer, number_of_frames integer, frame_table bytea, received_at timestamptz,"
-    " metadata_offset integer, metadata_length integer, document_offset integer,"
-    " document_length integer, level_offset integer, level_length integer",
-)
-RECEIVED = group(
-    "received",
+# One row a received object; `series` is set where an instance row points at it, `is_received` is
+# not where its reception row is there already.
+OBJECTS = group(
+    "objects",
     "object_key text, partition text, store_id text, order_key text, study_uid text, series_uid text,"
     " sop_uid text, sop_class_uid text, transfer_syntax_uid text, size bigint, meta_length integer,"
-    " data_set_digest bytea, state smallint, survivor_key text, replaces boolean, frame_table bytea,"
-    " source bytea, received_at timestamptz",
+    " data_set_digest bytea, frame_table bytea, received_at timestamptz,"
+    " is_received boolean, state smallint, survivor_key text, replaces boolean, source bytea,"
+    " series integer, instance_number integer, content_date_time timestamp, rows integer,"
+    " columns integer, bits_allocated integer, number_of_frames integer,"
+    " metadata_offset integer, metadata_length integer, document_offset integer,"
+    " document_length integer, level_offset integer, level_length integer",
 )
 REDECIDED = group("redecided", "object_key text, old_state smallint, state smallint, survivor_key text")
 FINDINGS = group(
@@ -179,7 +176,7 @@ SETTLED = group(
 EVENTS = group("events", "payload bytea")
 
 CHUNK_GROUPS = (
-    *(PATIENTS, STUDIES, STUDY_CLASSES, STUDY_MODALITIES, SERIES, INSTANCES, RECEIVED),
+    *(PATIENTS, STUDIES, STUDY_CLASSES, STUDY_MODALITIES, SERIES, OBJECTS),
     *(REDECIDED, FINDINGS, SETTLED, EVENTS),
 )
 
@@ -243,7 +240,7 @@ WRITE_CHUNK = prepare(
     series_first=first_wins(("order_key", *SERIES_VALUES)),
     series_values=", ".join(SERIES_VALUES),
     instance_values=", ".join(INSTANCE_VALUES),
-    new_instance_values=of("instances", INSTANCE_VALUES),
+    new_instance_values=of("o", INSTANCE_VALUES),
     instance_replaced=", ".join(f"{column} = excluded.{column}" for column in INSTANCE_VALUES),
     pending=str(VERDICT_STATE_PENDING),
     indexed=str(VERDICT_STATE_INDEXED),

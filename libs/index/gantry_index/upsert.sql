@@ -100,10 +100,11 @@ segment_ids AS MATERIALIZED (
     SELECT s.n, s.partition, s.id AS series_pk, s.study_pk, g.id AS segment_pk
     FROM series_ids AS s JOIN segment_up AS g ON g.series_pk = s.id
 ),
+object_in AS MATERIALIZED (SELECT * FROM {objects}),
 instance_up AS (
     INSERT INTO instance AS t (study_pk, sop_uid, series_pk, partition, segment_pk, {instance_values})
-    SELECT s.study_pk, instances.sop_uid, s.series_pk, s.partition, s.segment_pk, {new_instance_values}
-    FROM {instances} JOIN segment_ids AS s ON s.n = instances.series
+    SELECT s.study_pk, o.sop_uid, s.series_pk, s.partition, s.segment_pk, {new_instance_values}
+    FROM object_in AS o JOIN segment_ids AS s ON s.n = o.series
     ON CONFLICT (study_pk, sop_uid) DO UPDATE SET
         series_pk = excluded.series_pk, segment_pk = excluded.segment_pk,
         {instance_replaced}
@@ -115,7 +116,11 @@ reception_up AS (
         transfer_syntax_uid, size, meta_length, data_set_digest, state, survivor_key, replaces,
         frame_table, source, received_at, decided_at
     )
-    SELECT received.*, now() FROM {received}
+    SELECT o.object_key, o.partition, o.store_id, o.order_key, o.study_uid, o.series_uid, o.sop_uid,
+        o.sop_class_uid, o.transfer_syntax_uid, o.size, o.meta_length, o.data_set_digest, o.state,
+        o.survivor_key, o.replaces, CASE WHEN o.state <> {indexed} THEN o.frame_table END, o.source,
+        o.received_at, now()
+    FROM object_in AS o WHERE o.is_received
     ON CONFLICT (object_key) DO UPDATE SET
         state = excluded.state, survivor_key = excluded.survivor_key, replaces = excluded.replaces,
         frame_table = excluded.frame_table, decided_at = excluded.decided_at, reason = NULL

@@ -144,10 +144,10 @@ async def _decided(connection: Connection, chunk: Sequence[Arrival]) -> tuple[De
 async def _write(connection: Connection, rows: ChunkRows) -> None:
     done = await connection.fetchrow(sql.WRITE_CHUNK, *sql.parameters(sql.CHUNK_GROUPS, rows.groups()))
     if (
-        done["receptions"] != len(rows.received)
+        done["receptions"] != rows.receptions
         or done["redecided"] != len(rows.redecided)
         or done["new_instances"] != rows.new_instances
-        or done["changed_instances"] != len(rows.instances) - rows.new_instances
+        or done["changed_instances"] != rows.changed_instances
     ):
         raise _StaleError
     left = set(rows.left_patients)

@@ -151,7 +151,7 @@ ALTER TABLE segment ALTER COLUMN levels SET STORAGE EXTERNAL;
 CREATE INDEX segment_series ON segment (series_pk);
 
 CREATE TABLE instance (
-    study_pk            bigint NOT NULL REFERENCES study (id) ON DELETE CASCADE,
+    study_pk            bigint NOT NULL,      -- its series' study; the series' reference is enough
     sop_uid             text COLLATE "C" NOT NULL,
     series_pk           bigint NOT NULL REFERENCES series (id) ON DELETE CASCADE,
     partition           text COLLATE "C" NOT NULL,
