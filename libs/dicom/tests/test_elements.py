@@ -356,6 +356,7 @@ def _raw_outline(dataset: Dataset) -> list[object]:
     return outline
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")
 @pytest.mark.parametrize("encoding", [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG])
 @given(dataset=data_sets())
 @settings(max_examples=60, deadline=None)
