@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gantry_dicom.errors import Unavailable
+from gantry_embedded.process import is_alive
 from gantry_embedded.state import StackState, end_leftovers, is_running, read_state
 
 from gantry_cli.exits import FAILED, NOT_RUNNING, OK
@@ -32,7 +33,7 @@ def down(state: Path) -> int:
         return OK
     os.kill(current.pid, signal.SIGTERM)
     deadline = time.monotonic() + DOWN_SECONDS
-    while is_running(state):
+    while is_running(state) or is_alive(current.pid):
         if time.monotonic() > deadline:
             complain("the supervisor does not stop; killing it")
             os.kill(current.pid, signal.SIGKILL)

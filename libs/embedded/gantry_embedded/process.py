@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from gantry_embedded.errors import NotReady
 
 LAUNCHER = Path(__file__).with_name("launch.py")
@@ -141,6 +143,14 @@ def kill_group(pgid: int, number: signal.Signals) -> None:
     """Signal a process group; one that is gone is fine."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pgid, number)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not collected by its parent does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def last_lines(file: Path, begin: int = 0, count: int = 5) -> str:
