@@ -14,7 +14,7 @@ from gantry_indexer.settings import IndexerSettings
 FaultHook = Callable[[str], None]
 
 
-class InjectedFault(Exception):  # noqa: N818 - a fault, not an error of ours
+class InjectedFault(Exception):
     """The exception of a test's poison instance."""
 
 

