@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gantry_access.policy import POLICIES
 from gantry_dicom.gate import GateLimits
 from gantry_messaging.publisher import IndexPublisher
+from gantry_messaging.verdicts import VerdictListener
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import StoreSettings, open_store
 from gantry_reception.receiver import Receiver
@@ -15,6 +16,7 @@ from gantry_reception.threads import ThreadedReceiver
 from gantry_telemetry import configure
 
 from gantry_ingest.settings import IngestSettings
+from gantry_ingest.settling import Settling
 from gantry_ingest.store import StoreService
 
 
@@ -24,6 +26,7 @@ class WorkerParts:
 
     receiver: ThreadedReceiver
     store_service: StoreService
+    settling: Settling
 
 
 def configure_process(settings: IngestSettings) -> None:
@@ -33,9 +36,10 @@ def configure_process(settings: IngestSettings) -> None:
 
 def build_worker(settings: IngestSettings) -> WorkerParts:
     """Build a worker's parts; connects to nothing, so that a worker starts in an outage."""
+    sealer = Sealer.from_text(settings.seal_keys)
+    verdicts = VerdictListener(settings.redis_url, sealer)
 
     def make() -> Receiver:
-        sealer = Sealer.from_text(settings.seal_keys)
         store = open_store(
             settings.store_url,
             options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
@@ -48,4 +52,9 @@ def build_worker(settings: IngestSettings) -> WorkerParts:
         )
 
     receiver = ThreadedReceiver(make).start()
-    return WorkerParts(receiver, StoreService(receiver, POLICIES[settings.policy], GateLimits()))
+    receiver.run(verdicts.start())
+    return WorkerParts(
+        receiver,
+        StoreService(receiver, POLICIES[settings.policy], GateLimits(), lambda: verdicts.reply_to),
+        Settling(verdicts, receiver.run, seconds=settings.settle_seconds),
+    )

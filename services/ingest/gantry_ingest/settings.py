@@ -50,6 +50,8 @@ class IngestSettings(BaseSettings):
     maximum_pdu_bytes: int = Field(default=256 << 10, ge=16 << 10, le=1 << 20)
     # Data sets that a worker holds in memory while they arrive; beyond it associations are aborted.
     memory_bytes: int = 1 << 30
+    # How long the answer to A-RELEASE may wait for the index to have what was sent.
+    settle_seconds: float = 2.0
     # How long a stopping worker lets the operations in hand finish.
     drain_seconds: float = 20.0
 

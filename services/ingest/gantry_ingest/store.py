@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +36,7 @@ class BlockingReceiver(Protocol):
         *,
         partition: str,
         traceparent: str = "",
+        reply_to: str = "",
     ) -> Reception:
         """Return once the object is durable and a journal entry leads to it."""
         ...
@@ -55,27 +57,37 @@ class StoreRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreAnswer:
+    """The status, and under which key the object lies when it is a success."""
+
+    status: int
+    object_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreService:
     """What answers C-STORE requests."""
 
     receiver: BlockingReceiver
     policy: Policy
     limits: GateLimits
+    # Names the channel on which verdicts are awaited; empty while there is none.
+    reply_to: Callable[[], str]
 
-    def store(self, request: StoreRequest) -> int:
-        """Store one data set and return its status; never raises.
+    def store(self, request: StoreRequest) -> StoreAnswer:
+        """Store one data set; never raises.
 
         Success is returned only after the ack contract holds (DESIGN: durable object, journal
         entry, lease). A failure means that nothing of this request will ever be indexed.
         """
         started = time.perf_counter()
         with span("dimse.c_store", sop_class_uid=request.sop_class_uid):
-            status = self._store(request)
+            answer = self._store(request)
         DURATION.observe(time.perf_counter() - started)
-        STORED.labels(f"{status:04X}").inc()
-        return status
+        STORED.labels(f"{answer.status:04X}").inc()
+        return answer
 
-    def _store(self, request: StoreRequest) -> int:
+    def _store(self, request: StoreRequest) -> StoreAnswer:
         try:
             principal = Principal(request.calling_ae_title, request.peer_address)
             require(self.policy, principal, Action.STORE, Resource(request.partition))
@@ -92,6 +104,7 @@ class StoreService:
                 _source(request),
                 partition=request.partition,
                 traceparent=current_traceparent(),
+                reply_to=self.reply_to(),
             )
         except GantryError as error:
             status = c_store_status(error)
@@ -101,12 +114,12 @@ class StoreService:
                 reason=_reason(error),
                 calling_ae_title=request.calling_ae_title,
             )
-            return status
+            return StoreAnswer(status)
         except Exception:
             log.exception("store_failed", calling_ae_title=request.calling_ae_title)
-            return PROCESSING_FAILURE
+            return StoreAnswer(PROCESSING_FAILURE)
         BYTES.inc(reception.size)
-        return SUCCESS
+        return StoreAnswer(SUCCESS, reception.object_key)
 
 
 def _reason(error: GantryError) -> str:

@@ -63,7 +63,11 @@ class Worker:
             listener, artim_seconds=settings.artim_seconds, maximum=settings.maximum_unassociated
         )
         self._server = HandOverServer(
-            self._application_entity(), listener, settings.ae_title, self._handlers()
+            self._application_entity(),
+            listener,
+            settings.ae_title,
+            self._handlers(),
+            before_release=parts.settling.settle,
         )
 
     def stop(self) -> None:
@@ -147,7 +151,7 @@ class Worker:
             association = event.assoc
             called = _called_ae_title(association)
             request = cast("C_STORE", event.request)
-            return self._parts.store_service.store(
+            answer = self._parts.store_service.store(
                 StoreRequest(
                     sop_class_uid=str(request.AffectedSOPClassUID or ""),
                     sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
@@ -159,6 +163,9 @@ class Worker:
                     peer_address=_peer(association),
                 )
             )
+            if answer.object_key is not None:
+                self._parts.settling.note(association, answer.object_key)
+            return answer.status
         finally:
             with self._in_hand_changed:
                 self._in_hand -= 1

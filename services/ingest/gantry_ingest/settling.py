@@ -1,0 +1,69 @@
+"""A peer that has released finds what it sent.
+
+C-STORE is answered when the instance is safe, not when it is indexed: waiting there would
+cost every instance a commit. So the wait is at the end: the answer to A-RELEASE is held
+back, for a bounded time, until the index has what this association sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+# Verdicts that came early are kept for a while by the listener; older ones would be waited
+# for in vain.
+_RECENT_SECONDS = 10.0
+_RECENT_INSTANCES = 1024
+
+
+class Verdicts(Protocol):
+    """Where the verdict of an object is heard of."""
+
+    async def wait(self, object_key: str, timeout: float) -> object | None:  # noqa: ASYNC109
+        """Return the verdict, or ``None`` when it does not come in time or nobody listens."""
+        ...
+
+
+class Settling:
+    """Remembers what each association stored lately and waits for the index to have it."""
+
+    def __init__(
+        self,
+        verdicts: Verdicts,
+        run: Callable[[Coroutine[Any, Any, None]], None],
+        *,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``run`` blocks until a coroutine has ended on the loop that ``verdicts`` belongs to."""
+        self._verdicts = verdicts
+        self._run = run
+        self._seconds = seconds
+        self._clock = clock
+        self._stored: WeakKeyDictionary[object, deque[tuple[float, str]]] = WeakKeyDictionary()
+
+    def note(self, association: object, object_key: str) -> None:
+        """Remember that ``association`` was told success for an object."""
+        keys = self._stored.setdefault(association, deque(maxlen=_RECENT_INSTANCES))
+        keys.append((self._clock(), object_key))
+
+    def settle(self, association: object) -> None:
+        """Wait until the index has decided about what ``association`` sent, or time is up."""
+        keys = self._stored.pop(association, None)
+        if not keys:
+            return
+        oldest = self._clock() - _RECENT_SECONDS
+        self._run(self._wait([key for stored_at, key in keys if stored_at >= oldest]))
+
+    async def _wait(self, object_keys: list[str]) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                for object_key in object_keys:
+                    if await self._verdicts.wait(object_key, self._seconds) is None:
+                        return
+        except TimeoutError:
+            return
