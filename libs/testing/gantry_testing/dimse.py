@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from gantry_dicom.errors import Unavailable
+from pydicom.uid import UID
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
@@ -24,6 +25,8 @@ VERIFICATION = "1.2.840.10008.1.1"
 # PS3.8 9.3.2.2: odd numbers of one byte.
 CONTEXTS_PER_ASSOCIATION = 128
 SUCCESS = 0x0000
+# No status of the standard: the peer did not accept the presentation context.
+CONTEXT_NOT_ACCEPTED = -1
 
 
 class NotAssociated(Unavailable):
@@ -129,7 +132,8 @@ class Sender:
         request.MessageID = self._message_id
         request.Priority = 0x0002
         request.AffectedSOPClassUID = item.sop_class_uid
-        request.AffectedSOPInstanceUID = item.sop_uid
+        # Past pynetdicom's own checks: a test may want to announce what is not legal.
+        request._affected_sop_instance_uid = UID(item.sop_uid)  # noqa: SLF001
         request.DataSet = io.BytesIO(item.data_set)
         answer = self._exchange(request, context.context_id)
         if answer is None or answer.Status is None:
@@ -177,7 +181,8 @@ def in_associations(items: Sequence[Outgoing]) -> list[list[Outgoing]]:
 def store_all(peer: Peer, items: Sequence[Outgoing]) -> list[int | None]:
     """Send everything, over as few associations as possible; the status of each.
 
-    ``None`` where there was no answer or the context was not accepted.
+    ``None`` where the association ended without an answer (the rest goes over a new one),
+    ``CONTEXT_NOT_ACCEPTED`` where nothing could be sent.
     """
     statuses: list[int | None] = []
     for group in in_associations(items):
@@ -198,13 +203,19 @@ def store_concurrently(peer: Peer, items: Sequence[Outgoing], senders: int) -> l
 
 def _store_group(peer: Peer, group: Sequence[Outgoing]) -> list[int | None]:
     statuses: list[int | None] = []
-    try:
-        with Sender(peer, [item.context for item in group]) as sender:
-            for item in group:
-                try:
-                    statuses.append(sender.store(item))
-                except ContextNotAccepted:
-                    statuses.append(None)
-    except NotAssociated:
-        statuses += [None] * (len(group) - len(statuses))
+    while len(statuses) < len(group):
+        rest = group[len(statuses) :]
+        try:
+            with Sender(peer, [item.context for item in rest]) as sender:
+                statuses.extend(_store_one(sender, item) for item in rest)
+        except NotAssociated:
+            # The one in hand has no answer; the others go over the next association.
+            statuses.append(None)
     return statuses
+
+
+def _store_one(sender: Sender, item: Outgoing) -> int:
+    try:
+        return sender.store(item)
+    except ContextNotAccepted:
+        return CONTEXT_NOT_ACCEPTED
