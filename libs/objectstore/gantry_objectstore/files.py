@@ -3,6 +3,11 @@
 A put writes a temporary file, syncs it, gives it its name and syncs the directory; a new
 directory is made durable in its parents first. Several waiting puts share the directory's
 sync (``DirectorySyncs``).
+
+Measured on ext4, two shared cores, 16 puts at once, puts a second of 20 kB (best of 5 and median):
+shared directory sync 2,984 / 2,792, each its own 2,778 / 2,549, one ``syncfs`` for all that wait
+2,747 / 1,854; with 526 kB all of them reach the disk's bandwidth. So ``syncfs`` gains nothing here,
+and it would wait for the dirty pages of whatever else lives on the file system.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
+from stat import S_ISREG
 from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
@@ -33,8 +39,9 @@ from gantry_objectstore.settings import StoreSettings
 
 # No key begins with a dot, so nothing in there is ever an object.
 TEMPORARY = ".tmp"
-# Up to here bytes in the page cache are read without a thread: 526 kB cost less than the hop.
-INLINE_READ_BYTES = 1 << 20
+# Up to here bytes in the page cache are read without a thread: 262 kB take 30 us, the hop 75 us;
+# for 526 kB the two buffers cost more than the hop.
+INLINE_READ_BYTES = 256 * 1024
 MAX_KNOWN_DIRECTORIES = 4096
 WRITE_BYTES = 8 << 20
 
@@ -124,6 +131,8 @@ class FileStore:
     async def head(self, key: str) -> ObjectInfo:
         """See ``ObjectStore.head``."""
         status = await self._read("head", os.stat, self.root / check_key(key))
+        if not S_ISREG(status.st_mode):
+            raise NotFound("no such object")
         return _info(key, status)
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
@@ -226,10 +235,10 @@ class FileStore:
             # Whoever lost the race acts on the other's object: it must not vanish again.
             self._syncs.sync(path.parent)
             raise
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             # Somebody took the directory away under us; the next put makes it again.
             self._durable.pop(path.parent, None)
-            raise OSError(errno.EIO, "the directory has gone") from None
+            raise OSError(errno.EIO, "the name cannot be given") from None
         self._syncs.sync(path.parent)
 
     def _ensure_durable(self, directory: Path) -> None:
@@ -238,7 +247,7 @@ class FileStore:
             return
         if directory != self.root:
             self._ensure_durable(directory.parent)
-            directory.mkdir(exist_ok=True)
+            directory.mkdir(mode=0o750, exist_ok=True)
             self._syncs.sync(directory.parent)
         if len(self._durable) >= MAX_KNOWN_DIRECTORIES:
             self._durable.clear()
@@ -247,7 +256,7 @@ class FileStore:
     def _delete(self, path: Path) -> None:
         try:
             path.unlink()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return
         self._syncs.sync(path.parent)
 
@@ -351,7 +360,7 @@ def _outcome(operation: str) -> Iterator[None]:
     except FileExistsError:
         outcome = "refused"
         raise Conflict("an object with this key exists") from None
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         outcome = "missing"
         raise NotFound("no such object") from None
     except OSError as error:

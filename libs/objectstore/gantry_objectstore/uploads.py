@@ -13,7 +13,7 @@ from typing import Self
 from gantry_objectstore.protocol import Buffer
 
 
-class Abandoned(Exception):  # noqa: N818 - control flow inside an upload, never seen outside
+class Abandoned(Exception):
     """Whoever asked for the upload is gone."""
 
 

@@ -126,6 +126,16 @@ async def test_what_is_missing_is_not_found(store: ObjectStore, key: str) -> Non
         _ = [piece async for piece in store.stream(key)]
 
 
+async def test_a_folder_is_no_object(store: ObjectStore, key: str) -> None:
+    await store.put(key, b"x")
+    folder = key.rsplit("/", 1)[0]
+    for asked in (store.get(folder), store.head(folder), store.get_range(folder, 0, 1)):
+        with pytest.raises(NotFound):
+            await asked
+    await store.delete(folder)
+    assert await store.get(key) == b"x"
+
+
 async def test_a_put_without_condition_replaces(store: ObjectStore, key: str) -> None:
     await store.put(key, b"first, and longer")
     await store.put(key, b"second")
