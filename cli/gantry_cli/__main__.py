@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options)
     except GantryError as error:
         complain(error.detail)
+        return exits.FAILED
+    except BrokenPipeError:
+        # Who read our output has gone; the interpreter must not stumble over it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.FAILED
     except KeyboardInterrupt:
         return exits.INTERRUPTED
