@@ -8,8 +8,9 @@ a statement does not see what was committed while it waited for a lock.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.metrics import counter
@@ -85,17 +86,15 @@ async def recount_study(connection: Connection, study_pk: int) -> set[int]:
     if not firsts:
         await connection.execute("DELETE FROM study WHERE id = $1", study_pk)
         return {study["patient_pk"]} - {None}
-    first_of_study = min(firsts, key=lambda row: str(row["first_key"]))
+    first_key = min(row["first_key"] for row in firsts)
     wanting = [row for row in firsts if row["first_key"] != row["order_key"]]
-    sources = {row["first_key"]: row for row in wanting}
-    if first_of_study["first_key"] != study["order_key"]:
-        sources[first_of_study["first_key"]] = first_of_study
-    levels = await _levels(connection, study_pk, sources)
+    is_wanting = first_key != study["order_key"] or not study["is_linked"]
+    sources = {row["first_key"] for row in wanting} | ({first_key} if is_wanting else set())
+    levels = await _levels(connection, study_pk, sources) if sources else {}
     for row in wanting:
         await _rewrite_series(connection, row["series_pk"], row["first_key"], levels[row["first_key"]])
     left: set[int] = set()
-    first_key = first_of_study["first_key"]
-    if first_key in levels and first_key != study["order_key"]:
+    if is_wanting:
         patient_pk = await _rewrite_study(connection, study, first_key, levels[first_key])
         left = {study["patient_pk"], patient_pk} - {None}
     await connection.execute(sql.RECOUNT_SERIES, study_pk)
@@ -132,10 +131,10 @@ async def _rewrite_series(connection: Connection, series_pk: int, order_key: str
 
 
 async def _rewrite_study(
-    connection: Connection, study: Sequence[object], order_key: str, levels: Levels
+    connection: Connection, study: Mapping[str, Any], order_key: str, levels: Levels
 ) -> int | None:
     level = levels.study
-    study_pk, partition = study["id"], study["partition"]  # type: ignore[call-overload]
+    study_pk, partition = study["id"], study["partition"]
     patient_pk: int | None = None
     if level.patient_id is not None:
         patient_pk = await connection.fetchval(sql.PUT_PATIENT, *patient_row(partition, order_key, level))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -171,7 +171,7 @@ class IndexPool:
             if not await self._is_demoted(connection):
                 return connection
         except BaseException as error:
-            connection.terminate()
+            drop(connection)
             await self._give_back(connection)
             if not is_unavailable(error):
                 raise
@@ -230,14 +230,14 @@ class IndexPool:
             return
         self._checked_at = 0.0
         if connection is not None:
-            connection.terminate()
+            drop(connection)
         if self._pool is not None:
             await self._pool.expire_connections()
 
     async def _give_back(self, connection: Connection) -> None:
         pool = self._pool
         if pool is None:
-            connection.terminate()
+            drop(connection)
             return
         try:
             await pool.release(connection, timeout=self._settings.connect_timeout)
@@ -255,6 +255,12 @@ def open_pool(
 ) -> IndexPool:
     """Return a pool for ``dsn`` that connects when it is first used; needs no server now."""
     return IndexPool(dsn, purpose, settings or PoolSettings(), application_name)
+
+
+def drop(connection: Connection) -> None:
+    """End a connection at once, and any transaction on it; one that is gone already is left alone."""
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def _unavailable(error: BaseException) -> Unavailable:

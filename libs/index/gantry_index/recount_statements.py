@@ -11,7 +11,16 @@ def _assignments(columns: Sequence[str], first_parameter: int) -> str:
     return ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, first_parameter))
 
 
-LOCK_STUDY = "SELECT id, partition, order_key, patient_pk FROM study WHERE id = $1 FOR UPDATE"
+# Whether a study is linked to the patient that its own columns name.
+_IS_LINKED = """s.patient_id IS NOT DISTINCT FROM (
+        SELECT p.patient_id FROM patient AS p
+        WHERE p.id = s.patient_pk AND p.partition = s.partition AND p.issuer = coalesce(s.patient_issuer, '')
+    )"""
+
+LOCK_STUDY = f"""
+SELECT s.id, s.partition, s.order_key, s.patient_pk, {_IS_LINKED} AS is_linked
+FROM study AS s WHERE s.id = $1 FOR UPDATE
+"""  # noqa: S608
 
 DROP_EMPTY_SERIES = """
 DELETE FROM series AS s
@@ -134,7 +143,7 @@ SELECT s.id, s.partition, s.study_uid,
           WHERE m.study_pk = s.id ORDER BY 1)
       <> ARRAY(SELECT (v, s.study_date, s.order_key, s.partition)::text FROM unnest(s.modalities) AS v
                ORDER BY 1) AS modality_rows,
-    s.patient_id IS DISTINCT FROM (SELECT p.patient_id FROM patient AS p WHERE p.id = s.patient_pk) AS patient
+    NOT ({_IS_LINKED}) AS patient
 FROM study AS s
 WHERE s.id > $1 ORDER BY s.id LIMIT $2
 """  # noqa: S608

@@ -25,7 +25,7 @@ from gantry_index.aggregates import recount_study, settle_patients
 from gantry_index.arrivals import Arrival, arrivals, lock_keys
 from gantry_index.chunk_rows import ChunkRows, KnownLevels, PlaceKey, chunk_rows
 from gantry_index.decisions import Decisions, Standing, decide
-from gantry_index.pools import Connection, IndexPool
+from gantry_index.pools import Connection, IndexPool, drop
 from gantry_index.records import ConflictPolicy, InstanceRecord
 from gantry_index.segments import total_size
 
@@ -102,7 +102,7 @@ async def _transaction(connection: Connection, chunk: Sequence[Arrival]) -> dict
             await _write(connection, rows)
         await connection.execute("COMMIT")
     except asyncio.CancelledError:
-        connection.terminate()
+        drop(connection)
         raise
     except Exception:
         await _roll_back(connection)
@@ -114,7 +114,7 @@ async def _roll_back(connection: Connection) -> None:
     try:
         await connection.execute("ROLLBACK")
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        connection.terminate()  # ends the transaction as well
+        drop(connection)
 
 
 async def _decided(connection: Connection, chunk: Sequence[Arrival]) -> tuple[Decisions, ChunkRows | None]:

@@ -300,9 +300,15 @@ async def test_text_that_postgresql_cannot_store_never_fails_a_chunk(pool, write
     verdicts = await writer.index_chunk(
         [
             index_record(
-                order=1, patient_id=text, issuer=text, patient_name=text,
-                accession_number=text, study_description=text, series_description=text,
-                modality=text, requests=((text, text), (None, text)),
+                order=1,
+                patient_id=text,
+                issuer=text,
+                patient_name=text,
+                accession_number=text,
+                study_description=text,
+                series_description=text,
+                modality=text,
+                requests=((text, text), (None, text)),
             ),
             index_record(order=2, sop="1.2"),
         ]
