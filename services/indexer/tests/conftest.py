@@ -75,7 +75,7 @@ class Front:
 
 
 @asynccontextmanager
-async def fronting(settings, *, publisher=None, **limits):
+async def _fronting(settings, *, publisher=None, **limits):
     store, sealer = open_store(settings.store_url), Sealer.from_text(settings.seal_keys)
     ours = publisher or IndexPublisher(settings.redis_url, sealer, PublisherLimits(**limits))
     receiver = Receiver(store, sealer, ours, ReceiverSettings(batch_seconds=60))
@@ -89,7 +89,7 @@ async def fronting(settings, *, publisher=None, **limits):
 
 
 @asynccontextmanager
-async def indexing(settings, **limits):
+async def _indexing(settings, **limits):
     """A consumer in this process and event loop."""
     parts = make_parts(settings)
     outbox = OutboxTable(settings.index_dsn)
@@ -120,7 +120,7 @@ async def database(index_dsn):
     await connection.close()
 
 
-async def until(condition, seconds=20.0):
+async def _until(condition, seconds=20.0):
     """Wait for an asynchronous condition and return what it gave."""
     deadline = time.monotonic() + seconds
     while True:
@@ -131,7 +131,7 @@ async def until(condition, seconds=20.0):
         await asyncio.sleep(0.05)
 
 
-def states(database, receptions):
+def _states(database, receptions):
     """Return a condition: the verdict states of the receptions, once all are decided."""
 
     async def look():
@@ -174,3 +174,39 @@ def processes(settings, tmp_path):
         child.wait()
     for path in sorted(tmp_path.glob("*.log")):
         sys.stdout.write(f"--- {path.name}\n{path.read_text()[-4000:]}\n")
+
+
+@pytest.fixture
+def fronting():
+    """``async with fronting(settings) as front``: a receiver whose messages go to the streams."""
+    return _fronting
+
+
+@pytest.fixture
+def indexing():
+    """``async with indexing(settings) as parts``: a consumer at work."""
+    return _indexing
+
+
+@pytest.fixture
+def until():
+    """``await until(condition)``: wait for an asynchronous condition."""
+    return _until
+
+
+@pytest.fixture
+def states():
+    """``until(states(database, receptions))``: the verdicts of receptions, when all are there."""
+    return _states
+
+
+@pytest.fixture
+def silence():
+    """A publisher that loses everything."""
+    return Silence()
+
+
+@pytest.fixture
+def source():
+    """Whom instances come from."""
+    return SOURCE

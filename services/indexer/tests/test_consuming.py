@@ -17,12 +17,12 @@ from gantry_objectstore.keys import new_batch_id, object_key
 from gantry_objectstore.sealing import Sealer
 from gantry_testing.builders import file_of, identified
 
-from .conftest import SOURCE, fronting, indexing, states, until
-
 INDEXED = VerdictState.VERDICT_STATE_INDEXED
 
 
-async def test_what_is_stored_is_indexed_and_its_verdict_comes_back(settings, database, sealer):
+async def test_what_is_stored_is_indexed_and_its_verdict_comes_back(
+    fronting, indexing, settings, database, sealer
+):
     listener = VerdictListener(settings.redis_url, sealer)
     assert await listener.start(5)
     async with indexing(settings), fronting(settings) as front:
@@ -34,7 +34,9 @@ async def test_what_is_stored_is_indexed_and_its_verdict_comes_back(settings, da
     assert await database.fetchval("SELECT object_key FROM instance") == reception.object_key
 
 
-async def test_an_instance_without_header_in_the_message_is_read_from_the_store(settings, database):
+async def test_an_instance_without_header_in_the_message_is_read_from_the_store(
+    fronting, indexing, states, until, settings, database
+):
     async with indexing(settings), fronting(settings, headers_below=0) as front:
         receptions = await front.store(1)
         await until(states(database, receptions))
@@ -46,7 +48,7 @@ async def test_an_instance_without_header_in_the_message_is_read_from_the_store(
     assert [row["document"] for row in documents] == [without["document"]] * 2
 
 
-async def test_redelivery_changes_nothing(settings, database, sealer):
+async def test_redelivery_changes_nothing(fronting, indexing, states, until, settings, database, sealer):
     class Twice:
         def __init__(self):
             self.inner = IndexPublisher(settings.redis_url, sealer)
@@ -68,7 +70,7 @@ async def test_redelivery_changes_nothing(settings, database, sealer):
         await publisher.inner.close()
 
 
-async def test_two_consumers_index_everything_once(settings, database):
+async def test_two_consumers_index_everything_once(fronting, indexing, states, until, settings, database):
     async with indexing(settings), indexing(settings), fronting(settings) as front:
         receptions = await front.store(*range(1, 121))
         assert set(await until(states(database, receptions))) == {INDEXED}
@@ -76,7 +78,9 @@ async def test_two_consumers_index_everything_once(settings, database):
     assert await database.fetchval("SELECT count(*) FROM instance") == 120
 
 
-async def test_a_flush_in_mid_flow_loses_at_most_what_was_on_the_stream(settings, database):
+async def test_a_flush_in_mid_flow_loses_at_most_what_was_on_the_stream(
+    fronting, indexing, states, until, settings, database
+):
     async with indexing(settings), fronting(settings) as front:
         first = await front.store(1)
         await until(states(database, first))
@@ -86,11 +90,13 @@ async def test_a_flush_in_mid_flow_loses_at_most_what_was_on_the_stream(settings
         assert await until(states(database, second)) == [INDEXED]
 
 
-async def test_entries_wait_while_the_database_is_down(settings, database, free_port):
+async def test_entries_wait_while_the_database_is_down(
+    fronting, indexing, states, until, settings, database, free_port
+):
     async with Forwarder(settings.index_dsn, free_port) as forwarder, fronting(settings) as front:
         await forwarder.stop()
         through = settings.model_copy(update={"index_dsn": forwarder.dsn})
-        async with indexing(through, dead_after=1.0):
+        async with indexing(through, dead_after=1.0), indexing(through, dead_after=1.0):
             receptions = await front.store(1, 2, 3)
             # Longer than a dead consumer's entries stay with it: this one lives.
             await asyncio.sleep(2.5)
@@ -101,7 +107,7 @@ async def test_entries_wait_while_the_database_is_down(settings, database, free_
             assert await until(states(database, receptions)) == [INDEXED] * 3
 
 
-async def test_a_poison_instance_holds_up_nobody(settings, database):
+async def test_a_poison_instance_holds_up_nobody(fronting, indexing, states, until, settings, database):
     poison = identified(2)["SOPInstanceUID"]
     with_fault = settings.model_copy(update={"fault_raise_sop_uids": poison})
     async with indexing(with_fault), fronting(settings) as front:
@@ -113,7 +119,7 @@ async def test_a_poison_instance_holds_up_nobody(settings, database):
             await until(lambda: drained(settings))
 
 
-async def test_events_leave_through_the_outbox(settings, database, sealer):
+async def test_events_leave_through_the_outbox(fronting, indexing, states, until, settings, database, sealer):
     async with indexing(settings), fronting(settings) as front, connect(settings.redis_url) as redis:
         receptions = await front.store(1, 2)
         await until(states(database, receptions))
@@ -129,10 +135,16 @@ async def test_events_leave_through_the_outbox(settings, database, sealer):
 
         wanted = {reception.sop_instance_uid for reception in receptions}
         await until(lambda: matches(announced, wanted))
-    assert await database.fetchval("SELECT count(*) FROM outbox") == 0
+
+        async def empty():
+            return await database.fetchval("SELECT count(*) FROM outbox") == 0
+
+        await until(empty)
 
 
-async def test_the_commit_is_a_span_of_the_senders_trace(settings, database, monkeypatch):
+async def test_the_commit_is_a_span_of_the_senders_trace(
+    fronting, indexing, states, until, settings, database, monkeypatch
+):
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -177,7 +189,9 @@ def forged_request(kind: str, reception: Reception) -> IndexRequest:
         "no key of an object",
     ],
 )
-async def test_a_request_that_the_store_does_not_vouch_for_is_dropped(settings, database, sealer, kind):
+async def test_a_request_that_the_store_does_not_vouch_for_is_dropped(
+    fronting, indexing, until, settings, database, sealer, kind
+):
     class Hold:
         async def publish(self, partition, requests, /):
             return False
@@ -193,7 +207,7 @@ async def test_a_request_that_the_store_does_not_vouch_for_is_dropped(settings, 
     assert await database.fetchval("SELECT count(*) FROM reception") == 0
 
 
-async def test_a_request_sealed_by_another_is_dropped(settings, database):
+async def test_a_request_sealed_by_another_is_dropped(fronting, indexing, states, until, settings, database):
     stranger = Sealer.from_text("test:" + "00" * 32)
     async with fronting(settings) as front, indexing(settings):
         (reception,) = await front.store(1)
@@ -209,7 +223,9 @@ async def test_a_request_sealed_by_another_is_dropped(settings, database):
     assert await database.fetchval("SELECT count(*) FROM reception") == 1
 
 
-async def test_what_a_manifest_refuses_is_never_indexed(settings, database, sealer):
+async def test_what_a_manifest_refuses_is_never_indexed(
+    fronting, indexing, source, until, settings, database, sealer
+):
     class Hold:
         async def publish(self, partition, requests, /):
             return False
@@ -218,7 +234,7 @@ async def test_what_a_manifest_refuses_is_never_indexed(settings, database, seal
     async with fronting(settings, publisher=Hold()) as front:
         from gantry_dicom.refusals import Refusal
 
-        placement = await front.receiver.place(admit(data), data, SOURCE, partition="main")
+        placement = await front.receiver.place(admit(data), data, source, partition="main")
         await front.receiver.refuse(placement, Refusal.NOT_ALLOWED)
     # The batch is closed: its manifest says refused. A message claims the contrary.
     reception = placement.line.reception
@@ -234,7 +250,9 @@ async def test_what_a_manifest_refuses_is_never_indexed(settings, database, seal
     assert await database.fetchval("SELECT count(*) FROM reception") == 0
 
 
-async def test_an_unanswered_instance_is_indexed_from_its_object_or_not_at_all(settings, database, sealer):
+async def test_an_unanswered_instance_is_indexed_from_its_object_or_not_at_all(
+    fronting, indexing, until, settings, database, sealer
+):
     from gantry_objectstore.store import open_store
 
     class Hold:

@@ -20,13 +20,13 @@ from gantry_messaging.verdicts import VerdictListener
 from gantry_objectstore.keys import manifest_key
 from gantry_testing.builders import identified
 
-from .conftest import Silence, fronting, states, until
-
 INDEXED = VerdictState.VERDICT_STATE_INDEXED
 QUARANTINED = VerdictState.VERDICT_STATE_QUARANTINED
 
 
-async def test_poison_that_raises_is_quarantined_with_its_reason(settings, database, processes, sealer):
+async def test_poison_that_raises_is_quarantined_with_its_reason(
+    fronting, states, until, settings, database, processes, sealer
+):
     poison = identified(2)["SOPInstanceUID"]
     processes("consume", port=free_port(), fault_raise_sop_uids=poison)
     processes("worker", port=free_port(), fault_raise_sop_uids=poison)
@@ -44,7 +44,9 @@ async def test_poison_that_raises_is_quarantined_with_its_reason(settings, datab
     assert verdict.state == QUARANTINED
 
 
-async def test_poison_that_kills_is_counted_and_quarantined(settings, database, processes):
+async def test_poison_that_kills_is_counted_and_quarantined(
+    fronting, states, until, settings, database, processes
+):
     poison = identified(2)["SOPInstanceUID"]
     port = free_port()
     environment = {"fault_kill_sop_uids": poison, "dead_after_seconds": "1.5"}
@@ -65,7 +67,7 @@ async def test_poison_that_kills_is_counted_and_quarantined(settings, database, 
     assert row["reason"] == "ended the process 3 times"
 
 
-async def test_a_killed_consumer_loses_nothing(settings, database, processes):
+async def test_a_killed_consumer_loses_nothing(fronting, states, until, settings, database, processes):
     port = free_port()
     consumer = processes("consume", port=port, dead_after_seconds="1.5")
     await until(lambda: alive(port), 30)
@@ -86,8 +88,10 @@ async def test_a_killed_consumer_loses_nothing(settings, database, processes):
     assert await database.fetchval("SELECT instance_count FROM study") == 30
 
 
-async def test_a_replayed_chunk_is_read_again_from_the_store(settings, database, processes):
-    async with fronting(settings, publisher=Silence()) as front:
+async def test_a_replayed_chunk_is_read_again_from_the_store(
+    fronting, silence, states, until, settings, database, processes
+):
+    async with fronting(settings, publisher=silence) as front:
         receptions = await front.store(*range(1, 11))
     key = manifest_key("main", receptions[0].batch)
     processes("worker", port=free_port())
@@ -99,21 +103,23 @@ async def test_a_replayed_chunk_is_read_again_from_the_store(settings, database,
     assert await until(states(database, receptions), 40) == [INDEXED] * 10
 
 
-async def test_nonsense_in_the_queues_ends_no_worker(settings, database, processes):
+async def test_nonsense_in_the_queues_ends_no_worker(
+    fronting, silence, states, until, settings, database, processes
+):
     processes("worker", port=free_port())
     tasks = make_tasks(settings)
     await send(tasks, ISOLATE_QUEUE, "no base64!")
     await send(tasks, ISOLATE_QUEUE, "AAAA")
     await send(tasks, REPLAY_QUEUE, "../../etc/passwd", 0, 5)
     await send(tasks, REPLAY_QUEUE, "m/main/2026-01-01/01ARZ3NDEKTSV4RRFFQ69G5FAV", 0, 5)
-    async with fronting(settings, publisher=Silence()) as front:
+    async with fronting(settings, publisher=silence) as front:
         receptions = await front.store(1)
     assert await send(tasks, REPLAY_QUEUE, manifest_key("main", receptions[0].batch), 0, 1)
     assert await until(states(database, receptions), 40) == [INDEXED]
 
 
 @pytest.mark.parametrize("process", ["consume", "worker"])
-async def test_a_process_starts_and_stops_while_everything_is_down(settings, processes, process):
+async def test_a_process_starts_and_stops_while_everything_is_down(until, settings, processes, process):
     port = free_port()
     nowhere = free_port()
     child = processes(
@@ -127,7 +133,9 @@ async def test_a_process_starts_and_stops_while_everything_is_down(settings, pro
     assert await asyncio.to_thread(child.wait, 30) == 0
 
 
-async def test_an_attempt_that_failed_for_want_of_the_store_does_not_count(settings, sealer):
+async def test_an_attempt_that_failed_for_want_of_the_store_does_not_count(
+    fronting, silence, settings, sealer
+):
     class Standing:
         attempts = 0
 
@@ -148,7 +156,7 @@ async def test_an_attempt_that_failed_for_want_of_the_store_does_not_count(setti
             raise Unavailable("the store is down")
 
     standing = Standing()
-    async with fronting(settings, publisher=Silence()) as front:
+    async with fronting(settings, publisher=silence) as front:
         (reception,) = await front.store(1)
     from gantry.index.v1.index_pb2 import IndexRequest
 

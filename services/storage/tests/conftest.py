@@ -133,11 +133,11 @@ async def database(index_dsn):
     await connection.close()
 
 
-async def journal_of(store):
+async def _journal_of(store):
     return [info.key async for info in store.list(JOURNAL_PREFIX)]
 
 
-async def until(condition, seconds=20.0):
+async def _until(condition, seconds=20.0):
     """Wait for an asynchronous condition and return what it gave."""
     deadline = time.monotonic() + seconds
     while True:
@@ -175,3 +175,66 @@ def processes(settings, tmp_path):
         child.stdout.close()
     for path in sorted(tmp_path.glob("*.log")):
         sys.stdout.write(f"--- {path.name}\n{path.read_text()[-4000:]}\n")
+
+
+async def _decide(database, receptions):
+    for reception in receptions:
+        await database.execute(
+            "INSERT INTO reception (object_key, partition, store_id, order_key, study_uid, series_uid,"
+            " sop_uid, sop_class_uid, transfer_syntax_uid, size, meta_length, data_set_digest, state,"
+            " source, received_at) VALUES ($1, 'main', 's', $1, '', '', '', '', '', 0, 0, '', 2, '', now())",
+            reception.object_key,
+        )
+
+
+@pytest.fixture
+def decide():
+    """``await decide(database, receptions)``: give each a verdict that stands."""
+    return _decide
+
+
+@pytest.fixture
+def late_store():
+    """The class of stores whose clock a test puts forward."""
+    return LateStore
+
+
+@pytest.fixture
+def journal_of():
+    """``await journal_of(store)``: the keys of the journal's entries."""
+    return _journal_of
+
+
+@pytest.fixture
+def until():
+    """``await until(condition)``: wait for an asynchronous condition."""
+    return _until
+
+
+@pytest.fixture
+def indexed(database):
+    """``await indexed(receptions)``: wait until exactly these have a verdict that stands."""
+
+    async def wait(receptions):
+        wanted = {reception.object_key for reception in receptions}
+
+        async def look():
+            rows = await database.fetch("SELECT object_key FROM reception WHERE state > 1")
+            return {row["object_key"] for row in rows} == wanted
+
+        await _until(look, 60)
+
+    return wait
+
+
+@pytest.fixture
+def gone(store):
+    """``await gone()``: wait until the journal is empty."""
+
+    async def look():
+        return await _journal_of(store) == []
+
+    async def wait():
+        await _until(look, 30)
+
+    return wait

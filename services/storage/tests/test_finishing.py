@@ -13,9 +13,6 @@ from gantry_objectstore.keys import BatchIds, manifest_key, object_key
 from gantry_objectstore.records import write_journal, write_manifest
 from gantry_storage.bootstrap import make_parts
 
-from .conftest import journal_of
-from .test_sweeper import decide
-
 IDS = BatchIds()
 
 
@@ -44,7 +41,9 @@ async def closed_batch(store, sealer, count, *, partition="main", lane=Lane.LANE
     return lines
 
 
-async def test_lines_without_a_verdict_are_fed_and_the_entry_stays(settings, parts, store, sealer, front):
+async def test_lines_without_a_verdict_are_fed_and_the_entry_stays(
+    journal_of, settings, parts, store, sealer, front
+):
     receptions = await front.store(1, 2)
     await front.receiver.close()
     assert await parts.finishing.run_once() == 0
@@ -55,7 +54,9 @@ async def test_lines_without_a_verdict_are_fed_and_the_entry_stays(settings, par
     assert len(await journal_of(store)) == 1
 
 
-async def test_the_entry_goes_when_every_line_has_a_standing_verdict(parts, store, sealer, front, database):
+async def test_the_entry_goes_when_every_line_has_a_standing_verdict(
+    decide, journal_of, parts, store, sealer, front, database
+):
     receptions = await front.store(1, 2)
     await front.receiver.close()
     await decide(database, receptions[:1])
@@ -67,7 +68,7 @@ async def test_the_entry_goes_when_every_line_has_a_standing_verdict(parts, stor
     assert (await store.head(manifest_key("main", receptions[0].batch))).size > 0
 
 
-async def test_a_pending_verdict_is_none(parts, store, front, database):
+async def test_a_pending_verdict_is_none(decide, journal_of, parts, store, front, database):
     receptions = await front.store(1)
     await front.receiver.close()
     await decide(database, receptions)
@@ -76,7 +77,9 @@ async def test_a_pending_verdict_is_none(parts, store, front, database):
     assert len(await journal_of(store)) == 1
 
 
-async def test_an_open_batch_is_not_touched_however_decided(parts, store, front, database):
+async def test_an_open_batch_is_not_touched_however_decided(
+    decide, journal_of, parts, store, front, database
+):
     receptions = await front.store(1)
     await decide(database, receptions)
     assert await parts.finishing.run_once() == 0
@@ -84,7 +87,9 @@ async def test_an_open_batch_is_not_touched_however_decided(parts, store, front,
     await front.die()
 
 
-async def test_refused_lines_are_neither_fed_nor_waited_for(settings, parts, store, sealer, front):
+async def test_refused_lines_are_neither_fed_nor_waited_for(
+    journal_of, settings, parts, store, sealer, front
+):
     """Design review 1.4: what was refused never comes back."""
     placement = await front.place(1)
     await front.receiver.refuse(placement, Refusal.STUDY_MISMATCH)
@@ -160,7 +165,9 @@ async def test_live_goes_before_bulk_before_replay_and_partitions_take_turns(set
     assert first == ["one"] * 64 + ["two"] * 64 + ["one"] * 36 + ["two"] * 36
 
 
-async def test_without_redis_finished_batches_are_still_let_go(settings, store, sealer, database, free_port):
+async def test_without_redis_finished_batches_are_still_let_go(
+    decide, settings, store, sealer, database, free_port
+):
     parts = make_parts(
         settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port}/0"}), store=store
     )
@@ -171,7 +178,7 @@ async def test_without_redis_finished_batches_are_still_let_go(settings, store, 
     await parts.pool.close()
 
 
-async def test_without_the_database_nothing_is_let_go(settings, store, sealer, free_port):
+async def test_without_the_database_nothing_is_let_go(journal_of, settings, store, sealer, free_port):
     dsn = f"postgresql://nobody@127.0.0.1:{free_port}/none"
     parts = make_parts(settings.model_copy(update={"index_dsn": dsn}), store=store)
     await closed_batch(store, sealer, 2)

@@ -15,8 +15,6 @@ from gantry_storage.bootstrap import make_parts
 from gantry_storage.entrypoints.worker import clear_leftovers
 from gantry_testing.builders import file_of, identified
 
-from .conftest import journal_of, until
-
 QUICK = {
     "lease_seconds": "1.5",
     "sweep_margin_seconds": "0.5",
@@ -26,34 +24,23 @@ QUICK = {
 }
 
 
-async def indexed(database, receptions):
-    async def look():
-        rows = await database.fetch("SELECT object_key FROM reception WHERE state > 1")
-        return {row["object_key"] for row in rows} == {reception.object_key for reception in receptions}
-
-    await until(look, 60)
-
-
-async def gone(store):
-    async def look():
-        return await journal_of(store) == []
-
-    await until(look, 30)
-
-
-async def test_acknowledged_instances_whose_messages_were_lost_are_indexed(store, front, database, processes):
+async def test_acknowledged_instances_whose_messages_were_lost_are_indexed(
+    gone, indexed, store, front, database, processes
+):
     receptions = await front.store(1, 2, 3)
     await front.die()
     broken = object_key("main", receptions[0].batch, 4)
     await store.put(broken, file_of(identified(4))[:-3])
     processes("gantry_storage", "worker", **QUICK)
     processes("gantry_indexer", "consume")
-    await indexed(database, receptions)
-    await gone(store)
+    await indexed(receptions)
+    await gone()
     assert await database.fetchval("SELECT instance_count FROM study") == 3
 
 
-async def test_a_flush_of_redis_in_between_is_made_up_for(settings, store, front, database, processes):
+async def test_a_flush_of_redis_in_between_is_made_up_for(
+    gone, indexed, until, settings, store, front, database, processes
+):
     receptions = await front.store(*range(1, 21))
     await front.receiver.close()
     processes("gantry_storage", "worker", **QUICK)
@@ -66,11 +53,13 @@ async def test_a_flush_of_redis_in_between_is_made_up_for(settings, store, front
     async with connect(settings.redis_url) as redis:
         await redis.flushall()
     processes("gantry_indexer", "consume")
-    await indexed(database, receptions)
-    await gone(store)
+    await indexed(receptions)
+    await gone()
 
 
-async def test_poison_ends_in_quarantine_and_lets_the_journal_go(store, front, database, processes):
+async def test_poison_ends_in_quarantine_and_lets_the_journal_go(
+    gone, indexed, store, front, database, processes
+):
     receptions = await front.store(1, 2, 3)
     await front.die()
     environment = {
@@ -84,13 +73,13 @@ async def test_poison_ends_in_quarantine_and_lets_the_journal_go(store, front, d
     await asyncio.to_thread(consumer.wait, 40)
     processes("gantry_indexer", "consume", dead_after_seconds="1.5", faults="1",
               fault_kill_sop_uids=receptions[1].sop_instance_uid)  # fmt: skip
-    await indexed(database, receptions)
+    await indexed(receptions)
     rows = await database.fetch("SELECT state FROM reception ORDER BY object_key")
     assert [row["state"] for row in rows] == [2, 5, 2]
-    await gone(store)
+    await gone()
 
 
-async def test_replay_restores_what_the_index_lost(store, front, database, processes):
+async def test_replay_restores_what_the_index_lost(indexed, store, front, database, processes):
     receptions = await front.store(*range(1, 81))
     await front.receiver.close()
     processes("gantry_indexer", "worker")
@@ -98,7 +87,7 @@ async def test_replay_restores_what_the_index_lost(store, front, database, proce
     run = processes("gantry_storage", "replay", "--since", since)
     assert await asyncio.to_thread(run.wait, 60) == 0
     assert run.stdout.read() == b"1 manifests with 80 lines; 80 had no verdict\n"
-    await indexed(database, receptions)
+    await indexed(receptions)
     # As after a restore of an older copy.
     await database.execute(
         "TRUNCATE reception, patient, study, study_document, study_modality, series, series_document,"
@@ -106,11 +95,11 @@ async def test_replay_restores_what_the_index_lost(store, front, database, proce
     )
     again = processes("gantry_storage", "replay", "--since", since, "--partition", "main")
     assert await asyncio.to_thread(again.wait, 60) == 0
-    await indexed(database, receptions)
+    await indexed(receptions)
     assert await database.fetchval("SELECT instance_count FROM study") == 80
 
 
-async def test_the_service_lives_and_stops_while_everything_else_is_down(processes, tmp_path):
+async def test_the_service_lives_and_stops_while_everything_else_is_down(until, processes, tmp_path):
     port, nowhere = free_port(), free_port()
     child = processes(
         "gantry_storage",
