@@ -26,6 +26,8 @@ LOSSLESS = {
     "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90",
     "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.5",
 }  # fmt: skip
+# PS3.4 B.2.3: the archive found the instance by a Study or Series UID that it assigned.
+STORED = (SUCCESS, 0xB000)
 OCTETS = 'multipart/related; type="application/octet-stream"'
 
 CASES = packcases.cases(datapack.files()) if datapack.locate() else []
@@ -117,7 +119,7 @@ def _c_store(stack, number, cases, found):
         found.dimse[case.file.name] = Sent(
             case,
             f"dimse-{number}",
-            status == SUCCESS,
+            status in STORED,
             status,
             "no answer" if status is None else f"{status:04X}",
         )

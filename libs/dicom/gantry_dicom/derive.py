@@ -6,7 +6,7 @@ read back from them, so that an answer and a search can never disagree about a v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from itertools import pairwise
@@ -98,7 +98,8 @@ def derive(
     encoded = encode_elements(header, memo)
     fragments = encoded.fragments
     base = bulk_data_base(study_instance_uid, series_instance_uid, sop_instance_uid)
-    metadata = close_object(close_run(fragments, base))
+    uids = {_STUDY_INSTANCE_UID: study_instance_uid, _SERIES_INSTANCE_UID: series_instance_uid}
+    metadata = close_object(close_run(_with_assigned(fragments, uids), base))
     # The identifying UIDs as the gate read them; the metadata keep what the object says.
     fragments |= {
         _SOP_CLASS_UID: _uid_fragment(_SOP_CLASS_UID, sop_class_uid),
@@ -122,6 +123,14 @@ def derive(
         metadata=metadata,
     )
     return Facts(patient, study, series, instance, ENCODER_VERSION, encoded.oddities)
+
+
+def _with_assigned(fragments: Fragments, uids: Mapping[int, str]) -> Fragments:
+    """Return the fragments with the UIDs that were assigned because the object names none."""
+    missing = {
+        tag: _uid_fragment(tag, uid) for tag, uid in uids.items() if b'"Value"' not in fragments.get(tag, b"")
+    }
+    return dict(sorted({**fragments, **missing}.items())) if missing else fragments
 
 
 def _study(

@@ -44,9 +44,10 @@ from gantry_dicom.part10 import (
 from gantry_dicom.pixel_layout import LAYOUT_TAGS, build_layout
 from gantry_dicom.refusals import Refusal, Refused
 from gantry_dicom.transfer_syntaxes import TransferSyntax, lookup
-from gantry_dicom.uids import MEDIA_STORAGE_DIRECTORY, has_leading_zero, is_valid_uid, trim_uid
+from gantry_dicom.uids import MEDIA_STORAGE_DIRECTORY, assigned_uid, has_leading_zero, is_valid_uid, trim_uid
 
 __all__ = [
+    "UID_ASSIGNED",
     "Admission",
     "DataSetHeader",
     "Expected",
@@ -64,6 +65,7 @@ SOP_INSTANCE_UID = 0x00080018
 STUDY_INSTANCE_UID = 0x0020000D
 SERIES_INSTANCE_UID = 0x0020000E
 _UID_TAGS = (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
+_ASSIGNABLE = (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
 _UID_NAMES = {
     SOP_CLASS_UID: "SOP Class UID",
     SOP_INSTANCE_UID: "SOP Instance UID",
@@ -75,6 +77,8 @@ _WANTED = frozenset((*_UID_TAGS, *LAYOUT_TAGS, *PIXEL_DATA_TAGS))
 # Warnings, as static names for logs and manifests.
 FILE_META_REBUILT = "file-meta-rebuilt"
 UID_LEADING_ZERO = "uid-leading-zero"
+# The object names no study or series; it is found under a UID that was assigned to it.
+UID_ASSIGNED = "uid-assigned"
 FILE_IN_DATA_SET = "file-in-data-set"
 FILE_META_DIFFERS = "file-meta-differs-from-data-set"
 
@@ -273,11 +277,17 @@ def _walk_body(
 
 
 def _uids(body: _Body, warnings: list[str]) -> dict[int, str]:
-    """Return the identifying UIDs without padding, each present, unique and legal."""
+    """Return the identifying UIDs without padding, each unique and legal.
+
+    Class and instance must be there. An instance that names no study or series (old
+    files, objects of no patient) is kept and gets UIDs of its own for them.
+    """
     uids: dict[int, str] = {}
     for tag in _UID_TAGS:
         element = body.found.get(tag)
         name = _UID_NAMES[tag]
+        if element is None and tag in _ASSIGNABLE:
+            continue
         if element is None:
             raise Refused(Refusal.MISSING_UID, f"{name} is missing")
         if tag in body.duplicates:
@@ -285,6 +295,8 @@ def _uids(body: _Body, warnings: list[str]) -> dict[int, str]:
         # 64 characters and their padding; more is refused unread.
         value = bytes(body.buffer[element.value_offset : element.value_offset + min(element.length, 128)])
         uid = trim_uid(value.decode("latin-1"))
+        if not uid and tag in _ASSIGNABLE:
+            continue
         if not uid:
             raise Refused(Refusal.MISSING_UID, f"{name} is empty")
         if not is_valid_uid(uid) or element.length > len(value):
@@ -295,6 +307,10 @@ def _uids(body: _Body, warnings: list[str]) -> dict[int, str]:
         uids[tag] = uid
     if uids[SOP_CLASS_UID] == MEDIA_STORAGE_DIRECTORY:
         raise Refused(Refusal.DICOMDIR)
+    for tag in _ASSIGNABLE:
+        if tag not in uids:
+            uids[tag] = assigned_uid(_UID_NAMES[tag], uids[SOP_INSTANCE_UID])
+            warnings.append(UID_ASSIGNED)
     return uids
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 MAX_UID_LENGTH = 64
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -32,3 +33,12 @@ def is_valid_uid(text: str) -> bool:
 def has_leading_zero(text: str) -> bool:
     """Whether a component of the UID begins with a zero that PS3.5 9.1 forbids."""
     return _LEADING_ZERO.search(text) is not None
+
+
+def assigned_uid(kind: str, sop_instance_uid: str) -> str:
+    """Return the UID that stands for a missing Study or Series Instance UID of an instance.
+
+    It depends on the instance alone, so every reading of the object gives the same, and no
+    two instances without one are ever taken for the same study (PS3.5 B.2: UUID-derived).
+    """
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{kind} of {sop_instance_uid}').int}"

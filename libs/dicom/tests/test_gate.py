@@ -14,6 +14,7 @@ from struct import pack
 import pytest
 from gantry_dicom.errors import GantryError
 from gantry_dicom.gate import (
+    UID_ASSIGNED,
     Admission,
     Expected,
     GateLimits,
@@ -24,6 +25,7 @@ from gantry_dicom.gate import (
     header_from_prefix,
 )
 from gantry_dicom.part10 import parse_meta
+from gantry_dicom.uids import is_valid_uid
 from gantry_testing import datapack, raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,16 +80,33 @@ def test_a_complete_file_is_stored_verbatim() -> None:
     [
         (0x00080016, "SOP Class UID"),
         (0x00080018, "SOP Instance UID"),
-        (0x0020000D, "Study"),
-        (0x0020000E, "Series"),
     ],
 )
-def test_each_identifying_uid_must_be_there(tag: int, reason: str) -> None:
+def test_class_and_instance_must_be_named(tag: int, reason: str) -> None:
     with pytest.raises(Refused, match=reason) as refused:
         admit(raw.part10(raw.instance(uids={tag: ""})))
     assert refused.value.reason is Refusal.MISSING_UID
     empty = raw.instance((tag, raw.element(tag, "UI")), uids={tag: ""})
     assert refusal(raw.part10(empty)) is Refusal.MISSING_UID
+
+
+@pytest.mark.parametrize("tag", [0x0020000D, 0x0020000E])
+def test_an_instance_without_study_or_series_gets_uids_of_its_own(tag: int) -> None:
+    absent = admit(raw.part10(raw.instance(uids={tag: ""})))
+    empty = admit(raw.part10(raw.instance((tag, raw.element(tag, "UI")), uids={tag: ""})))
+    for admission in (absent, empty):
+        assert UID_ASSIGNED in admission.warnings
+        assert admission.meta is None, "the object itself stays as it is"
+    name = "study_instance_uid" if tag == 0x0020000D else "series_instance_uid"
+    assert getattr(absent, name) == getattr(empty, name)
+    assert is_valid_uid(getattr(absent, name))
+
+
+def test_two_instances_without_a_study_are_never_taken_for_one_study() -> None:
+    one, other = (
+        admit(raw.part10(raw.instance(uids={0x0020000D: "", 0x00080018: uid}))) for uid in ("1.2.3", "1.2.4")
+    )
+    assert one.study_instance_uid != other.study_instance_uid
 
 
 @pytest.mark.parametrize("padding", [b" ", b"\0", b"\0\0\0", b" \0"])

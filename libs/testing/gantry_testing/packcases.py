@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gantry_dicom.refusals import Refusal
+from gantry_dicom.uids import assigned_uid
 
 from gantry_testing.datapack import DataFile
 
@@ -42,8 +43,6 @@ REASONS: dict[str, tuple[Refusal, ...]] = {
     "made/broken/text.dcm": _NO_OBJECT,
     "made/broken/truncated_header.dcm": _CUT,
     "made/broken/truncated_in_meta.dcm": _NO_OBJECT,
-    "made/odd/empty_study_series_uid.dcm": _NO_UID,
-    "made/odd/missing_study_uid.dcm": _NO_UID,
     "pydicom-data/emri_small_jpeg_2k_lossless_too_short.dcm": _CUT,
     "pydicom/no_meta.dcm": _NO_OBJECT,
     "pydicom/rtplan_truncated.dcm": _CUT,
@@ -73,9 +72,15 @@ class Case:
 
     @property
     def entry_uids(self) -> tuple[str, str, str]:
-        """Study, series and SOP Instance UID as the manifest gives them, empty where it has none."""
+        """Study, series and SOP Instance UID as the manifest gives them, or as the archive assigns them.
+
+        Empty where the file has none and none can be assigned.
+        """
         entry = self.file.entry
         study, series, sop = (entry.get(name) or "" for name in ("study_uid", "series_uid", "sop_uid"))
+        if sop:
+            study = study or assigned_uid("Study Instance UID", sop)
+            series = series or assigned_uid("Series Instance UID", sop)
         return study, series, sop
 
 
@@ -92,9 +97,13 @@ def cases(files: Iterable[DataFile]) -> list[Case]:
 
 
 def identified(file: DataFile) -> bool:
-    """Tell whether the file has what every instance must have: a SOP class and three legal UIDs."""
-    names = ("sop_class", "study_uid", "series_uid", "sop_uid")
-    return all(_legal(file.entry.get(name) or "") for name in names)
+    """Tell whether the file has what every instance must have: a SOP class and a SOP Instance UID.
+
+    Study and series may be missing (the archive then assigns UIDs), but must not be illegal.
+    """
+    entry = file.entry
+    needed = all(_legal(entry.get(name) or "") for name in ("sop_class", "sop_uid"))
+    return needed and all(_legal(uid) for name in ("study_uid", "series_uid") if (uid := entry.get(name)))
 
 
 def _legal(uid: str) -> bool:

@@ -11,6 +11,8 @@ import orjson
 # Warning Reason (0008,1196) for an instance of which another version, received earlier
 # with other bytes, stays the current one; PS3.18 I.2.1 allows additional codes.
 ANOTHER_VERSION_IS_CURRENT = 0xB00E
+# Warning Reason for an instance that names no study or series and was assigned UIDs.
+COERCED = 0xB000
 # Failure Reason for a part of another study than the one in the path (additional code).
 STUDY_MISMATCH = 0xC409
 # Failure Reasons A7xx mean "out of resources" (PS3.18 Table I.2-2).

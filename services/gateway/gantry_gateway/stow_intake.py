@@ -18,7 +18,7 @@ from gantry.index.v1.index_pb2 import (
 )
 from gantry.reception.v1.reception_pb2 import Reception, Source
 from gantry_dicom.errors import BadRequest, GantryError, OutOfResources, TooLarge
-from gantry_dicom.gate import GateLimits, admit
+from gantry_dicom.gate import UID_ASSIGNED, GateLimits, admit
 from gantry_dicom.identify import claimed_identity
 from gantry_dicom.refusals import Refused
 from gantry_messaging.verdicts import VerdictListener
@@ -31,6 +31,7 @@ from gantry_telemetry.tracing import current_traceparent, span
 from gantry_gateway.multipart import MultipartReader, PartData, PartEnded, PartStarted
 from gantry_gateway.stow_answer import (
     ANOTHER_VERSION_IS_CURRENT,
+    COERCED,
     STUDY_MISMATCH,
     Failed,
     PartResult,
@@ -199,12 +200,17 @@ class StowIntake:
 
 
 def _stored(reception: Reception, verdict: Verdict | None) -> Stored:
-    loser = verdict is not None and verdict.state == VERDICT_STATE_CONFLICT_LOSER
     return Stored(
         study_instance_uid=reception.study_instance_uid,
         series_instance_uid=reception.series_instance_uid,
         sop_class_uid=reception.sop_class_uid,
         sop_instance_uid=reception.sop_instance_uid,
         searchable=verdict is not None and verdict.state not in _INVISIBLE,
-        warning_reason=ANOTHER_VERSION_IS_CURRENT if loser else None,
+        warning_reason=_warning_reason(reception, verdict),
     )
+
+
+def _warning_reason(reception: Reception, verdict: Verdict | None) -> int | None:
+    if verdict is not None and verdict.state == VERDICT_STATE_CONFLICT_LOSER:
+        return ANOTHER_VERSION_IS_CURRENT
+    return COERCED if UID_ASSIGNED in reception.warnings else None

@@ -8,6 +8,8 @@ from gantry_dicom.errors import GantryError, Outcome
 from gantry_dicom.refusals import Refused
 
 SUCCESS = 0x0000
+# Warning: coercion of data elements (PS3.4 B.2.3); the object is kept as sent.
+COERCED = 0xB000
 PROCESSING_FAILURE = 0x0110
 
 C_STORE_STATUSES: Mapping[Outcome, int] = {

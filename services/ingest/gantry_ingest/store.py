@@ -10,13 +10,13 @@ from typing import Protocol
 from gantry.reception.v1.reception_pb2 import CHANNEL_DIMSE, Reception, Source
 from gantry_access.policy import Action, Policy, Principal, Resource, require
 from gantry_dicom.errors import GantryError
-from gantry_dicom.gate import Admission, Expected, GateLimits, admit_data_set
+from gantry_dicom.gate import UID_ASSIGNED, Admission, Expected, GateLimits, admit_data_set
 from gantry_dicom.refusals import Refused
 from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import current_traceparent, span
 
-from gantry_ingest.statuses import PROCESSING_FAILURE, SUCCESS, c_store_status
+from gantry_ingest.statuses import COERCED, PROCESSING_FAILURE, SUCCESS, c_store_status
 
 log = get_logger(__name__)
 
@@ -119,7 +119,8 @@ class StoreService:
             log.exception("store_failed", calling_ae_title=request.calling_ae_title)
             return StoreAnswer(PROCESSING_FAILURE)
         BYTES.inc(reception.size)
-        return StoreAnswer(SUCCESS, reception.object_key)
+        status = COERCED if UID_ASSIGNED in reception.warnings else SUCCESS
+        return StoreAnswer(status, reception.object_key)
 
 
 def _reason(error: GantryError) -> str:

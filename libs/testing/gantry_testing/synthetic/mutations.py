@@ -200,10 +200,6 @@ _TABLE: dict[str, tuple[tuple[Refusal, ...], Callable[[Instance], bytes]]] = {
     # identity
     "no-sop-class-uid": ((Refusal.MISSING_UID,), _without(SOP_CLASS)),
     "no-sop-instance-uid": ((Refusal.MISSING_UID,), _without(SOP_INSTANCE)),
-    "no-study-uid": ((Refusal.MISSING_UID,), _without(STUDY)),
-    "no-series-uid": ((Refusal.MISSING_UID,), _without(SERIES)),
-    "empty-study-uid": ((Refusal.MISSING_UID,), _uid(STUDY, "")),
-    "empty-series-uid": ((Refusal.MISSING_UID,), _uid(SERIES, "")),
     "blank-sop-instance-uid": (_NO_SOP_INSTANCE_UID, _uid(SOP_INSTANCE, "  ")),
     "letters-in-study-uid": ((Refusal.ILLEGAL_UID,), _uid(STUDY, "1.2.abc.4")),
     "path-as-study-uid": ((Refusal.ILLEGAL_UID,), _uid(STUDY, "../../etc/passwd")),
