@@ -33,6 +33,7 @@ from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
 
 from gantry_dicom.charsets import DEFAULT, CharacterSets, character_sets, decode
+from gantry_dicom.dictionary import implicit_vr
 from gantry_dicom.elements import KNOWN_VRS, PIXEL_DATA_TAGS, Encoding, Malformed
 from gantry_dicom.fragments import BULK_MARK, INLINE_LIMIT, Fragments, Path, path_text
 from gantry_dicom.header import DataSetHeader
@@ -157,7 +158,11 @@ def _attribute(
         converted = convert_raw_data_element(element, encoding="latin_1", ds=context)
         vr = str(converted.VR)
     except _READ_ERRORS:
-        return _octets("UN", value, encoding, path, tag)
+        vr = element.VR or implicit_vr(tag)
+        if vr not in ("DS", "IS"):
+            return _octets("UN", value, encoding, path, tag)
+        # Text that pydicom cannot make a number of (1E310 as an integer) is text all the same.
+        converted = convert_raw_data_element(element._replace(VR="LO"), encoding="latin_1", ds=context)
     if vr == "US or SS":
         vr = "SS" if signed else "US"
     vr = _CHOICES.get(vr, vr)
