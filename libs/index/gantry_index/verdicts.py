@@ -51,6 +51,10 @@ ON CONFLICT (object_key) DO UPDATE SET attempts = r.attempts + 1 WHERE r.state =
 RETURNING attempts
 """
 
+_FORGIVE = """
+UPDATE reception SET attempts = attempts - 1 WHERE object_key = $1 AND state = $2 AND attempts > 0
+"""
+
 _QUARANTINE = """
 UPDATE reception SET state = $2, reason = $3, decided_at = now()
 WHERE object_key = $1 AND state = $4
@@ -109,6 +113,11 @@ async def begin_attempt(pool: IndexPool, partition: str, reception: Reception) -
         return Attempt(number)
     verdicts = await standing_verdicts(pool, [reception.object_key])
     return Attempt(0, verdicts.get(reception.object_key))
+
+
+async def forgive_attempt(pool: IndexPool, object_key: str) -> None:
+    """Take back an attempt that ended because something else was down. Raises ``Unavailable``."""
+    await pool.execute(_FORGIVE, object_key, VERDICT_STATE_PENDING)
 
 
 async def quarantine(pool: IndexPool, object_key: str, reason: str) -> Verdict:

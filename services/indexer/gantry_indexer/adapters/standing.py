@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from gantry.index.v1.index_pb2 import VERDICT_STATE_PENDING, IndexRequest, Verdict
+from gantry.index.v1.index_pb2 import IndexRequest, Verdict
 from gantry_index import verdicts
 from gantry_index.pools import IndexPool
 from gantry_messaging.verdicts import is_standing
 
 from gantry_indexer.isolating import Attempt
-
-_FORGIVE = """
-UPDATE reception SET attempts = attempts - 1 WHERE object_key = $1 AND state = $2 AND attempts > 0
-"""
 
 
 class StandingVerdicts:
@@ -27,7 +23,7 @@ class StandingVerdicts:
 
     async def forgive_attempt(self, object_key: str) -> None:
         """Take back an attempt that ended because something else was down."""
-        await self._pool.execute(_FORGIVE, object_key, VERDICT_STATE_PENDING)
+        await verdicts.forgive_attempt(self._pool, object_key)
 
     async def quarantine(self, request: IndexRequest, reason: str) -> Verdict:
         """Set the verdict unless another one stands; returns the one that stands."""
