@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from celery import Celery
 from gantry.index.v1.index_pb2 import IndexRequest, Verdict
 from gantry_dicom.errors import Unavailable
+from gantry_index.reader import IndexReader
 from gantry_messaging.celery_app import send
 from gantry_messaging.consumer import Entry, IndexConsumer
-from gantry_messaging.names import ISOLATE_QUEUE
+from gantry_messaging.names import INDEX_REPLAY, ISOLATE_QUEUE
 from gantry_messaging.outbox import OutboxRelay
 from gantry_messaging.seals import Seals
-from gantry_messaging.verdicts import VerdictPublisher
+from gantry_messaging.verdicts import VerdictPublisher, is_standing
 from gantry_telemetry.logs import get_logger
 
 from gantry_indexer.chunks import ChunkIndexer, ChunkResult
@@ -36,6 +37,7 @@ class Consuming:
         self,
         consumer: IndexConsumer,
         indexer: ChunkIndexer,
+        reader: IndexReader,
         verdicts: VerdictPublisher,
         relay: OutboxRelay,
         tasks: Celery,
@@ -43,6 +45,7 @@ class Consuming:
     ) -> None:
         self._consumer = consumer
         self._indexer = indexer
+        self._reader = reader
         self._verdicts = verdicts
         self._relay = relay
         self._tasks = tasks
@@ -62,8 +65,31 @@ class Consuming:
             if claimed:
                 await self._hand_over(claimed, "claimed")
             fresh = [entry for entry in entries if not entry.claimed]
+            suspects = await self._suspects(fresh)
+            if suspects:
+                await self._hand_over(suspects, "suspected")
+                fresh = [entry for entry in fresh if entry not in suspects]
             if fresh:
                 await self._index(fresh)
+
+    async def _suspects(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return those of the sweeper's entries that have been tried alone without a verdict so far.
+
+        An instance that kills the process would otherwise be fed to it again and again.
+        """
+        replayed = [entry for entry in entries if entry.stream == INDEX_REPLAY]
+        if not replayed:
+            return []
+        try:
+            verdicts = await self._reader.verdicts([entry.request.reception.object_key for entry in replayed])
+        except Unavailable:
+            return []  # indexing them will wait for the database
+        return [
+            entry
+            for entry in replayed
+            if (verdict := verdicts.get(entry.request.reception.object_key)) is not None
+            and not is_standing(verdict)
+        ]
 
     async def _index(self, entries: Sequence[Entry]) -> None:
         requests = [entry.request for entry in entries]

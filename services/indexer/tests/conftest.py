@@ -97,7 +97,13 @@ async def _indexing(settings, **limits):
     chosen = ConsumerLimits(**({"block": 0.2, "claim_every": 0.5} | limits))
     async with IndexConsumer(settings.redis_url, parts.sealer, chosen) as consumer:
         consuming = Consuming(
-            consumer, parts.indexer, parts.verdicts, relay, make_tasks(settings), parts.sealer
+            consumer,
+            parts.indexer,
+            parts.reader,
+            parts.verdicts,
+            relay,
+            make_tasks(settings),
+            parts.sealer,
         )
         tasks = [asyncio.create_task(consuming.run()), asyncio.create_task(relay.run())]
         try:

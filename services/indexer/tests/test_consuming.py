@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from gantry.events.v1.events_pb2 import EventKind, IndexEvent
 from gantry.index.v1.index_pb2 import IndexRequest, VerdictState
-from gantry.reception.v1.reception_pb2 import Outcome, Reception
+from gantry.reception.v1.reception_pb2 import Lane, Outcome, Reception
 from gantry_dicom.gate import admit
+from gantry_index.verdicts import begin_attempt
 from gantry_messaging.connections import connect
 from gantry_messaging.names import BODY, EVENTS, INDEX_LIVE, ISOLATE_QUEUE
 from gantry_messaging.publisher import IndexPublisher
@@ -117,6 +118,25 @@ async def test_a_poison_instance_holds_up_nobody(fronting, indexing, states, unt
         async with connect(settings.redis_url) as redis:
             assert await until(lambda: redis.llen(ISOLATE_QUEUE)) == 1
             await until(lambda: drained(settings))
+
+
+async def test_what_was_tried_alone_without_a_verdict_is_not_tried_in_a_chunk_again(
+    fronting, indexing, silence, states, until, settings, database, sealer
+):
+    async with fronting(settings, publisher=silence) as front:
+        receptions = await front.store(1, 2)
+    async with indexing(settings) as parts:
+        await begin_attempt(parts.pool, "main", receptions[0])
+        publisher = IndexPublisher(settings.redis_url, sealer)
+        for reception in receptions:
+            reception.lane = Lane.LANE_REPLAY
+        requests = [IndexRequest(partition="main", reception=reception) for reception in receptions]
+        assert await publisher.publish("main", requests)
+        await until(states(database, receptions[1:]))
+        async with connect(settings.redis_url) as redis:
+            assert await until(lambda: redis.llen(ISOLATE_QUEUE)) == 1
+        await publisher.close()
+    assert await database.fetchval("SELECT count(*) FROM instance") == 1
 
 
 async def test_events_leave_through_the_outbox(fronting, indexing, states, until, settings, database, sealer):

@@ -41,7 +41,13 @@ async def _consume(settings: IndexerSettings) -> None:
     health = HealthServer(settings.http_host, settings.http_port, ready=lambda: True)
     async with IndexConsumer(settings.redis_url, parts.sealer, limits) as consumer:
         consuming = Consuming(
-            consumer, parts.indexer, parts.verdicts, relay, make_tasks(settings), parts.sealer
+            consumer,
+            parts.indexer,
+            parts.reader,
+            parts.verdicts,
+            relay,
+            make_tasks(settings),
+            parts.sealer,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, consuming.stop)
