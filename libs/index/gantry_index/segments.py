@@ -45,13 +45,13 @@ def build_segment(entries: Sequence[tuple[InstanceFacts, Levels]]) -> Segment:
     """Compress the documents of one series' instances together."""
     pointers: list[Pointers] = []
     packed: list[bytes] = []
-    places: dict[Levels, tuple[int, int]] = {}
+    places: dict[int, tuple[int, int]] = {}  # by identity: a chunk shares its levels
     metadata_offset = document_offset = level_offset = 0
     for instance, levels in entries:
-        place = places.get(levels)
+        place = places.get(id(levels))
         if place is None:
             packed.append(pack(levels))
-            place = places[levels] = (level_offset, len(packed[-1]))
+            place = places[id(levels)] = (level_offset, len(packed[-1]))
             level_offset += place[1]
         pointers.append(
             Pointers(

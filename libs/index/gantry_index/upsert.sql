@@ -131,7 +131,10 @@ redecided_up AS (
     UPDATE reception AS t SET
         state = redecided.state, survivor_key = redecided.survivor_key, decided_at = now(),
         frame_table = CASE WHEN redecided.state = {indexed} THEN NULL ELSE coalesce(
-            t.frame_table, (SELECT i.frame_table FROM instance AS i WHERE i.object_key = t.object_key)
+            t.frame_table,
+            (SELECT i.frame_table FROM study AS s JOIN instance AS i ON i.study_pk = s.id
+             WHERE s.partition = t.partition AND s.study_uid = t.study_uid AND i.sop_uid = t.sop_uid
+               AND i.object_key = t.object_key)
         ) END
     FROM {redecided}
     WHERE t.object_key = redecided.object_key AND t.state = redecided.old_state

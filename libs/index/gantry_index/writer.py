@@ -78,7 +78,7 @@ class IndexWriter:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with self._pool.acquire() as connection:
-                    return await _transaction(connection, chunk)
+                    return await _transaction(connection, chunk, again=attempt > 1)
             except _StaleError:
                 reason = "stale"
             except asyncpg.PostgresError as error:
@@ -92,12 +92,14 @@ class IndexWriter:
         raise Unavailable("the index is too busy for this chunk")
 
 
-async def _transaction(connection: Connection, chunk: Sequence[Arrival]) -> dict[str, Verdict]:
+async def _transaction(
+    connection: Connection, chunk: Sequence[Arrival], *, again: bool
+) -> dict[str, Verdict]:
     keys = ",".join(map(str, lock_keys(chunk)))
     try:
         # One round trip; the next statement's snapshot is younger than the locks.
         await connection.execute("BEGIN;" + sql.LOCK.format(keys=keys))
-        decisions, rows = await _decided(connection, chunk)
+        decisions, rows = await _decided(connection, chunk, by_key=again)
         if rows is not None:
             await _write(connection, rows)
         await connection.execute("COMMIT")
@@ -117,13 +119,17 @@ async def _roll_back(connection: Connection) -> None:
         drop(connection)
 
 
-async def _decided(connection: Connection, chunk: Sequence[Arrival]) -> tuple[Decisions, ChunkRows | None]:
+async def _decided(
+    connection: Connection, chunk: Sequence[Arrival], *, by_key: bool
+) -> tuple[Decisions, ChunkRows | None]:
     identities = [arrival.identity for arrival in chunk]
     receptions = await connection.fetch(
         sql.RECEPTIONS,
         [identity.partition for identity in identities],
         [identity.sop_uid for identity in identities],
-        [arrival.object_key for arrival in chunk],
+        # Receptions are found by their UIDs; a row whose UIDs are others shows by its key when the
+        # insert has failed on it.
+        [arrival.object_key for arrival in chunk] if by_key else [],
     )
     decisions = decide(chunk, {row["object_key"]: Standing(*row) for row in receptions})
     if not decisions.decided:

@@ -6,7 +6,17 @@ from datetime import UTC, date, datetime, time
 
 import pytest
 from gantry_dicom.facts import PatientFacts, SeriesFacts, StudyFacts
-from gantry_index.levels import Levels, identifier, integer, pack, series_level, storable, study_level, unpack
+from gantry_index.levels import (
+    LevelReader,
+    Levels,
+    identifier,
+    integer,
+    pack,
+    series_level,
+    storable,
+    study_level,
+    unpack,
+)
 from gantry_index.segments import build_segment, inflate, read_levels
 from gantry_testing.index_records import index_record
 from hypothesis import given
@@ -92,11 +102,8 @@ def test_everything_is_found_again_in_a_segment(entries):
 
 def test_levels_cost_little_beside_the_metadata_that_repeats_them():
     record = index_record(padding=3000)
-    packed = [
-        (record.facts.instance, Levels(study_level(record.facts.patient, record.facts.study), level))
-        for level in [series_level(record.facts.series)] * 50
-    ]
-    segment = build_segment(packed)
+    reader = LevelReader()
+    segment = build_segment([(record.facts.instance, reader.read(record.facts)) for _ in range(50)])
     assert len({at.level_offset for at in segment.pointers}) == 1
     assert len(segment.levels) < 1000
 

@@ -172,6 +172,19 @@ async def test_a_tombstoned_object_is_never_indexed(pool, writer):
     assert await pool.fetch("SELECT 1 FROM instance") == []
 
 
+async def test_a_tombstone_that_knows_only_the_object_key_holds_too(pool, writer):
+    record = index_record()
+    await writer.index_chunk([record])
+    await pool.execute("DELETE FROM study")
+    await pool.execute(
+        "UPDATE reception SET state = $1, study_uid = '', series_uid = '', sop_uid = ''",
+        VERDICT_STATE_TOMBSTONED,
+    )
+    verdicts = await writer.index_chunk([record, index_record(order=7, sop="7")])
+    assert [verdict.state for verdict in verdicts] == [VERDICT_STATE_TOMBSTONED, VERDICT_STATE_INDEXED]
+    assert (await pool.fetchrow("SELECT instance_count FROM study"))["instance_count"] == 1
+
+
 async def test_a_new_reception_of_a_tombstoned_instance_is_indexed(pool, writer):
     await writer.index_chunk([index_record(order=1)])
     await pool.execute("DELETE FROM study")

@@ -158,7 +158,7 @@ CREATE TABLE instance (
     sop_class_uid       text COLLATE "C" NOT NULL,
     instance_number     integer,
     order_key           text COLLATE "C" NOT NULL,
-    object_key          text COLLATE "C" NOT NULL UNIQUE,
+    object_key          text COLLATE "C" NOT NULL,   -- of the reception that is INDEXED; found by that row
     store_id            text COLLATE "C" NOT NULL,
     size                bigint NOT NULL,
     meta_length         integer NOT NULL,
