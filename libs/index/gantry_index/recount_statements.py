@@ -119,7 +119,7 @@ WHERE p.id = k.id AND p.order_key <> s.order_key
 
 DIFFERENCE_FIELDS = (
     *("series_count", "instance_count", "modalities", "sop_classes", "order_key", "series"),
-    *("modality_rows", "patient"),
+    *("modality_rows", "patient", "segments"),
 )
 
 # A page of studies by id, each with what differs from a recount.
@@ -143,7 +143,13 @@ SELECT s.id, s.partition, s.study_uid,
           WHERE m.study_pk = s.id ORDER BY 1)
       <> ARRAY(SELECT (v, s.study_date, s.order_key, s.partition)::text FROM unnest(s.modalities) AS v
                ORDER BY 1) AS modality_rows,
-    NOT ({_IS_LINKED}) AS patient
+    NOT ({_IS_LINKED}) AS patient,
+    EXISTS (
+        SELECT 1 FROM instance AS i
+        WHERE i.study_pk = s.id AND NOT EXISTS (
+            SELECT 1 FROM segment AS g WHERE g.id = i.segment_pk AND g.series_pk = i.series_pk
+        )
+    ) AS segments
 FROM study AS s
 WHERE s.id > $1 ORDER BY s.id LIMIT $2
 """  # noqa: S608

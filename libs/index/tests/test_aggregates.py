@@ -50,6 +50,12 @@ async def test_a_wrong_aggregate_is_found_and_a_recount_mends_it(pool, indexed, 
     assert await index_state(index_dsn) == state
 
 
+async def test_an_instance_without_its_segment_is_found(pool, indexed):
+    await pool.execute("DELETE FROM segment WHERE id = (SELECT min(segment_pk) FROM instance)")
+    [found] = [difference async for difference in differences(pool)]
+    assert found.fields == ("segments",)
+
+
 async def test_studies_are_read_page_by_page(pool, writer):
     await writer.index_chunk(
         [index_record(order=n, study=f"1.{n}", series=f"2.{n}", sop=f"3.{n}") for n in range(7)]
