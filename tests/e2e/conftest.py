@@ -3,22 +3,21 @@ from __future__ import annotations
 import pytest
 from gantry_testing import datapack, packcases
 from gantry_testing.stack import Stack
-from gantry_testing.synthetic.values import Instance
+
+
+def called_ae_titles() -> dict[str, str]:
+    """Return called AE titles and the partitions behind them, enough for files that share a UID."""
+    titles = {"DCMTK": "dcmtk"}
+    if datapack.locate() is not None:
+        most = max(case.number for case in packcases.cases(datapack.files()))
+        titles |= {f"PACK{n}": f"dimse-{n}" for n in range(most + 1)}
+    return titles
 
 
 @pytest.fixture(scope="session")
-def pack_partitions() -> dict[str, str]:
-    """Called AE titles and the partitions behind them, enough for files that share a UID."""
-    if datapack.locate() is None:
-        return {}
-    most = max(case.number for case in packcases.cases(datapack.files()))
-    return {f"PACK{n}": f"dimse-{n}" for n in range(most + 1)}
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory, pack_partitions):
+def stack(tmp_path_factory):
     """One running archive for all end-to-end tests; each test uses patients or partitions of its own."""
-    with Stack(tmp_path_factory.mktemp("stack"), partitions=pack_partitions) as running:
+    with Stack(tmp_path_factory.mktemp("stack"), partitions=called_ae_titles()) as running:
         yield running
 
 
@@ -26,7 +25,3 @@ def stack(tmp_path_factory, pack_partitions):
 def web(stack):
     with stack.web() as client:
         yield client
-
-
-def path_of(instance: Instance) -> str:
-    return f"/studies/{instance.study_uid}/series/{instance.series_uid}/instances/{instance.sop_uid}"

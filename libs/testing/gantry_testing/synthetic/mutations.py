@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gantry_dicom.refusals import Refusal
+from gantry_dicom.uids import assigned_uid
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -46,7 +47,10 @@ def mutations(seed: int = 0) -> Iterator[Mutation]:
     """Yield every mutation, each of an instance of its own."""
     for number, (name, (refusals, change)) in enumerate(_TABLE.items()):
         (instance,) = generate_study(10_000 + seed, "MR", number=number, size=(32, 40))
-        yield Mutation(name, change(instance), instance.sop_uid, instance.study_uid, refusals)
+        study_uid = instance.study_uid
+        if name in _WITHOUT_STUDY:
+            study_uid = assigned_uid("Study Instance UID", instance.sop_uid)
+        yield Mutation(name, change(instance), instance.sop_uid, study_uid, refusals)
 
 
 def find(data_set: bytes, tag: int) -> tuple[int, int]:
@@ -175,6 +179,8 @@ def _odd_length(instance: Instance) -> bytes:
     return replace_element(instance, 0x00081030, odd)
 
 
+# Kept under a Study Instance UID that the archive assigns (docs/adr/0005).
+_WITHOUT_STUDY = frozenset({"no-study-uid", "empty-study-uid"})
 _CUT_OFF = (Refusal.TRUNCATED, Refusal.NOT_TERMINATED, Refusal.MALFORMED)
 _NO_SOP_INSTANCE_UID = (Refusal.MISSING_UID, Refusal.ILLEGAL_SOP_INSTANCE_UID)
 _NAN = element(0x00189073, "FD", struct.pack("<d", float("nan")))
@@ -214,6 +220,10 @@ _TABLE: dict[str, tuple[tuple[Refusal, ...], Callable[[Instance], bytes]]] = {
     "deflate-bomb": ((Refusal.INFLATES_TOO_LARGE,), _deflate_bomb),
     "nested-4000": ((Refusal.NESTED_TOO_DEEPLY,), _nested(4000)),
     # wrong but storable
+    "no-study-uid": ((), _without(STUDY)),
+    "empty-study-uid": ((), _uid(STUDY, "")),
+    "no-series-uid": ((), _without(SERIES)),
+    "empty-series-uid": ((), _uid(SERIES, "")),
     "nested-20": ((), _nested(20)),
     "impossible-date": ((), _value(0x00080020, "DA", b"20230231")),
     "date-with-dots": ((), _value(0x00080020, "DA", b"2023.02.28")),
