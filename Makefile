@@ -70,7 +70,7 @@ lock: ## Pin every requirement again (writes requirements/*.txt)
 
 .PHONY: bench
 bench: setup ## Measure; see bench/README.md
-	@$(RUN) bench $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv and caches (never the state folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ import httpx
 from gantry_dicom.errors import Unavailable
 from gantry_embedded.files import write_private
 from gantry_embedded.state import is_running
+from gantry_testing.dimse import SUCCESS, Outgoing, Peer, Sender
 from gantry_testing.synthetic.demo import PATIENT, demo_patient
 from gantry_testing.synthetic.values import Instance
 
-from gantry_cli.dimse import DimseFile, Peer, Sender
 from gantry_cli.exits import OK
 from gantry_cli.importer import store_all
 from gantry_cli.lifecycle import facts_of
@@ -28,6 +27,7 @@ from gantry_cli.stow import Part
 from gantry_cli.terminal import Progress, say
 
 REMEMBERED_FILE = "demo.json"
+CALLING_AE_TITLE = "GANTRY-DEMO"
 SEARCHABLE_SECONDS = 120.0
 POLL_SECONDS = 0.2
 MIDDLE_SLICE = 24
@@ -118,16 +118,18 @@ def _store_by_stow(client: httpx.Client, facts: StackFacts, instances: Iterator[
 
 def _store_by_dimse(facts: StackFacts, instances: list[Instance]) -> None:
     progress = Progress("C-STORE", len(instances))
-    peer = Peer(facts.dimse_host, facts.dimse_port, facts.ae_title)
-    contexts = [(instance.sop_class_uid, instance.transfer_syntax_uid) for instance in instances]
-    with tempfile.TemporaryDirectory(prefix="gantry-demo-") as folder, Sender(peer, contexts) as sender:
-        file = Path(folder, "instance.dcm")
-        for instance in instances:
-            file.write_bytes(instance.data)
-            status = sender.send(DimseFile(file, instance.sop_class_uid, instance.transfer_syntax_uid))
-            if status != 0:
-                raise Unavailable(f"C-STORE of {instance.sop_uid} answered 0x{status:04X}")
-            progress.advance(1, len(instance.data))
+    peer = Peer(facts.dimse_host, facts.dimse_port, facts.ae_title, CALLING_AE_TITLE)
+    # Each instance travels in the transfer syntax it is in.
+    items = [
+        Outgoing(instance.sop_class_uid, instance.sop_uid, instance.transfer_syntax_uid, instance.data_set)
+        for instance in instances
+    ]
+    with Sender(peer, [item.context for item in items]) as sender:
+        for item in items:
+            status = sender.store(item)
+            if status != SUCCESS:
+                raise Unavailable(f"C-STORE of {item.sop_uid} was answered 0x{status:04X}")
+            progress.advance(1, len(item.data_set))
     progress.finish()
 
 

@@ -37,7 +37,7 @@ class Progress:
     def _show(self, end: str) -> None:
         seconds = max(time.monotonic() - self._begun, 1e-3)
         count = f"{self._done} of {self._total}" if self._total else str(self._done)
-        line = f"  {self._label}: {count} instances"
+        line = f"  {self._label}: {count} instance{'' if count == '1' else 's'}"
         if self._bytes:
             line += f", {self._bytes / 1e6:.1f} MB, {self._done / seconds:.0f}/s"
         if self._interactive:
