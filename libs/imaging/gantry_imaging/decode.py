@@ -24,20 +24,18 @@ DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 _RLE = "1.2.840.10008.1.2.5"
 
 
-def decode_frame(
-    data: bytes, transfer_syntax_uid: str, attributes: ImageAttributes, *, bit_offset: int = 0
-) -> Samples:
+def decode_frame(data: bytes, transfer_syntax_uid: str, attributes: ImageAttributes) -> Samples:
     """Return the samples of one frame: (rows, columns) or (rows, columns, samples per pixel).
 
-    ``data`` is the frame's own bytes: its codestream, or its native samples, of which 1-bit
-    ones begin at bit ``bit_offset`` of the first byte. The type is that of Bits Allocated
+    ``data`` is the frame's own bytes: its codestream, or its native samples, little endian and
+    from their first bit on (``FrameTable.native_frame``). The type is that of Bits Allocated
     and Pixel Representation, little endian. Raises ``CannotProcess`` when the bytes do not
     make the frame that the header describes.
     """
-    if transfer_syntax_uid in NATIVE_BYTE_ORDERS:
-        return _native(data, NATIVE_BYTE_ORDERS[transfer_syntax_uid], attributes, bit_offset)
+    if transfer_syntax_uid in NATIVE_TRANSFER_SYNTAXES:
+        return _native(data, attributes)
     if transfer_syntax_uid == DEFLATED_IMAGE_FRAME:
-        return _native(_inflate(data, attributes), "<", attributes, 0)
+        return _native(_inflate(data, attributes), attributes)
     decoder = _DECODERS.get(transfer_syntax_uid)
     if decoder is None:
         raise CannotProcess(f"frames of transfer syntax {transfer_syntax_uid} cannot be decoded here")
@@ -54,7 +52,7 @@ def decode_frame(
 def can_decode(transfer_syntax_uid: str) -> bool:
     """Tell whether frames of a transfer syntax can be decoded at all."""
     return (
-        transfer_syntax_uid in NATIVE_BYTE_ORDERS
+        transfer_syntax_uid in NATIVE_TRANSFER_SYNTAXES
         or transfer_syntax_uid in _DECODERS
         or transfer_syntax_uid == DEFLATED_IMAGE_FRAME
     )
@@ -70,13 +68,10 @@ def native_bytes(samples: Samples, attributes: ImageAttributes) -> bytes:
     return np.ascontiguousarray(samples).astype(samples.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-# PS3.5 Annex A: the transfer syntaxes without encapsulation, by byte order of their samples.
-NATIVE_BYTE_ORDERS: Mapping[str, str] = {
-    "1.2.840.10008.1.2": "<",
-    "1.2.840.10008.1.2.1": "<",
-    "1.2.840.10008.1.2.1.99": "<",
-    "1.2.840.10008.1.2.2": ">",
-}
+# PS3.5 Annex A: the transfer syntaxes without encapsulation.
+NATIVE_TRANSFER_SYNTAXES = frozenset(
+    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
+)
 
 
 def _sample_type(attributes: ImageAttributes) -> np.dtype[Any]:
@@ -91,10 +86,10 @@ def _shape(attributes: ImageAttributes) -> tuple[int, ...]:
     return shape if attributes.samples_per_pixel == 1 else (*shape, attributes.samples_per_pixel)
 
 
-def _native(data: bytes, order: str, attributes: ImageAttributes, bit_offset: int) -> Samples:
+def _native(data: bytes, attributes: ImageAttributes) -> Samples:
     if attributes.bits_allocated == 1:
         bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
-        samples = bits[bit_offset : bit_offset + attributes.samples]
+        samples = bits[: attributes.samples]
         if len(samples) < attributes.samples:
             raise CannotProcess("the frame has fewer bits than the header says")
         return _by_pixel(samples, attributes)
@@ -103,9 +98,7 @@ def _native(data: bytes, order: str, attributes: ImageAttributes, bit_offset: in
     sample_type = _sample_type(attributes)
     if len(data) < attributes.samples * sample_type.itemsize:
         raise CannotProcess("the frame has fewer bytes than the header says")
-    stored_type = sample_type.newbyteorder(">") if order == ">" else sample_type
-    samples = np.frombuffer(data, stored_type, attributes.samples).astype(sample_type, copy=False)
-    return _by_pixel(samples, attributes)
+    return _by_pixel(np.frombuffer(data, sample_type, attributes.samples), attributes)
 
 
 def _by_pixel(samples: Samples, attributes: ImageAttributes) -> Samples:

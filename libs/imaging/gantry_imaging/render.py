@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from gantry_dicom.errors import CannotProcess
+from gantry_dicom.errors import BadRequest, CannotProcess
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -132,14 +132,16 @@ def _eight_bit(samples: NDArray[Any], attributes: ImageAttributes) -> NDArray[np
 def _show(image: Image.Image, viewport: Viewport) -> Image.Image:
     if viewport.source is not None:
         x, y, width, height = viewport.source
-        left, upper = round(min(x, x + width)), round(min(y, y + height))
-        image = image.crop((left, upper, left + round(abs(width)), upper + round(abs(height))))
+        # What lies outside the frame is left out: a picture is never larger than its frame asks for.
+        left, right = (round(min(max(edge, 0), image.width)) for edge in sorted((x, x + width)))
+        upper, lower = (round(min(max(edge, 0), image.height)) for edge in sorted((y, y + height)))
+        if left == right or upper == lower:
+            raise BadRequest("the viewport shows nothing of the frame")
+        image = image.crop((left, upper, right, lower))
         if width < 0:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if height < 0:
             image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    if 0 in image.size:
-        raise CannotProcess("the viewport shows nothing of the frame")
     scale = min(viewport.width / image.width, viewport.height / image.height)
     size = (
         min(max(1, round(image.width * scale)), _MAXIMUM_SIDE),

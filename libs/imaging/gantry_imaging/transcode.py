@@ -12,7 +12,7 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from gantry_imaging.attributes import MAXIMUM_SAMPLES, image_attributes
-from gantry_imaging.decode import NATIVE_BYTE_ORDERS, decode_frame, native_bytes
+from gantry_imaging.decode import NATIVE_TRANSFER_SYNTAXES, decode_frame, native_bytes
 
 
 def to_explicit_little_endian(stored: bytes, transfer_syntax_uid: str) -> bytes:
@@ -23,7 +23,7 @@ def to_explicit_little_endian(stored: bytes, transfer_syntax_uid: str) -> bytes:
     """
     try:
         data_set = dcmread(BytesIO(stored), force=True)
-        if transfer_syntax_uid not in NATIVE_BYTE_ORDERS and "PixelData" in data_set:
+        if transfer_syntax_uid not in NATIVE_TRANSFER_SYNTAXES and "PixelData" in data_set:
             _decompress(data_set, transfer_syntax_uid)
         if transfer_syntax_uid == ExplicitVRBigEndian:
             _swap_words(data_set, int(data_set.get("BitsAllocated", 16) or 16))

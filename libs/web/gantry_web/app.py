@@ -17,10 +17,12 @@ from gantry_web.problems import on_gantry_error, on_http_exception, on_unexpecte
 
 
 class TemplateRoute(Route):
-    """A route that leaves its template in the scope, for metrics and logs."""
+    """A route that also takes a slash at its end, and tells metrics and logs its template."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match as ``Route`` does and add ``gantry.route``."""
+        """Match as ``Route`` does, whether or not the path ends in a slash, and add ``gantry.route``."""
+        if scope["type"] == "http" and scope["path"].endswith("/"):
+            scope = {**scope, "path": scope["path"].rstrip("/")}
         match, child = super().matches(scope)
         if match is not Match.NONE:
             child["gantry.route"] = self.path
@@ -39,7 +41,7 @@ def make_app(
     ``ready`` tells whether the process can answer; it must not ask a dependency
     (a store's blip must not become "connection refused").
     """
-    return Starlette(
+    app = Starlette(
         routes=[*health_routes(ready), *routes],
         middleware=[Middleware(Observe), *middleware],
         exception_handlers={
@@ -49,3 +51,6 @@ def make_app(
         },
         lifespan=lifespan,
     )
+    # A redirect would name the host that the request claims, which need not be the public one.
+    app.router.redirect_slashes = False
+    return app

@@ -7,6 +7,7 @@ they came (a search names patients); the route's template is.
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 
 from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
@@ -53,7 +54,12 @@ class Observe:
                 continue_trace(_header(scope, b"traceparent")),
                 span("http.request", SpanKind.SERVER, **{"http.request.method": scope["method"]}) as current,
             ):
-                await self.app(scope, receive, count)
+                try:
+                    await self.app(scope, receive, count)
+                except Exception:
+                    # The answer to a bug is made further out.
+                    status = status or HTTPStatus.INTERNAL_SERVER_ERROR
+                    raise
                 route = scope.get("gantry.route", "unmatched")
                 current.update_name(f"{scope['method']} {route}")
                 current.set_attribute("http.response.status_code", status)
@@ -61,7 +67,7 @@ class Observe:
             IN_FLIGHT.dec()
             route = scope.get("gantry.route", "unmatched")
             duration = time.perf_counter() - started
-            REQUESTS.labels(route, scope["method"], str(status)).inc()
+            REQUESTS.labels(route, scope["method"], str(int(status))).inc()
             DURATION.labels(route).observe(duration)
             SENT.labels(route).inc(sent)
             if route not in _QUIET_ROUTES:
@@ -69,7 +75,7 @@ class Observe:
                     "http_request",
                     method=scope["method"],
                     route=route,
-                    status=status,
+                    status=int(status),
                     bytes=sent,
                     duration_ms=round(duration * 1000, 2),
                 )

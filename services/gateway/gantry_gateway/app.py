@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gantry_web.app import make_app
+from gantry_web.lifeline import end_with_parent
 from starlette.applications import Starlette
 
 from gantry_gateway.bootstrap import running
@@ -15,6 +18,8 @@ from gantry_gateway.settings import GatewaySettings
 
 def create_app(settings: GatewaySettings | None = None) -> Starlette:
     """Return the application; its parts are built when the server starts it."""
+    # A worker of several stops taking requests, and finishes, when the process that began it has gone.
+    end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     chosen = settings or GatewaySettings()
     state = {"ready": False}
 

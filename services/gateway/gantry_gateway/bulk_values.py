@@ -1,21 +1,99 @@
-"""What a bulk data value is, beyond its octets."""
+"""Bulk data values: found without reading the pixels, and given whole or as a stream."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-from gantry_dicom.bulk import BulkValue
+from gantry_dicom.bulk import BulkValue, find_bulk
+from gantry_dicom.element_headers import LONG_VRS
 from gantry_dicom.elements import walk
-from gantry_dicom.header import DataSetHeader
+from gantry_dicom.frames import FrameTable
+from gantry_dicom.gate import header_of
+from gantry_dicom.header import DataSetHeader, header_from_parts
+from gantry_index.records import StoredInstance
+from gantry_objectstore.store import ObjectStore
 
+from gantry_gateway.frames import FrameReader
+from gantry_gateway.outgoing import WHOLE_BYTES, Made, Part, StreamedPart, WholePart
 from gantry_gateway.representations import OCTET_STREAM
 
 _ENCAPSULATED_DOCUMENT = 0x00420011
 _MIME_TYPE_OF_ENCAPSULATED_DOCUMENT = 0x00420012
 _PLAIN_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+")
+# Bytes of an element's header: with a length of 32 bits in explicit VR, and otherwise (PS3.5 7.1.2).
+_LONG_HEADER, _SHORT_HEADER = 12, 8
+_SEQUENCE_DELIMITER = 8
 
 
-def document_media_type(header: DataSetHeader, value: BulkValue) -> str:
+@dataclass(frozen=True, slots=True)
+class FoundValue:
+    """A value of an instance and what it is."""
+
+    value: BulkValue
+    media_type: str
+    instance: StoredInstance
+    frames: FrameReader
+
+    def part(self, content_type: str, location: str) -> Part:
+        """Return the value as a part of an answer."""
+        value, key, store = self.value, self.instance.object_key, self.frames.store
+        if value.length > WHOLE_BYTES and value.swap_unit == 1 and not value.deflated:
+
+            def stream() -> AsyncIterator[bytes]:
+                return store.stream(key, value.offset, value.length)
+
+            return StreamedPart(content_type, stream, value.length, location)
+        data = value.data
+
+        async def make() -> Made:
+            return Made(await self._pixels() if data is None else data, content_type)
+
+        return WholePart(content_type, make, value.length, value.length, location)
+
+    async def _pixels(self) -> bytes:
+        value = self.value
+        if value.deflated:
+            data_set = await self.frames.inflated(self.instance)
+            data = data_set[value.offset : value.offset + value.length]
+        else:
+            data = await self.frames.store.get_range(self.instance.object_key, value.offset, value.length)
+        return swapped(data, value.swap_unit)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkReader:
+    """Finds values anywhere in an object, also behind the pixels."""
+
+    store: ObjectStore
+    frames: FrameReader
+
+    async def find(self, instance: StoredInstance, table: FrameTable, path: str) -> FoundValue:
+        """Return the value at ``path``; raises ``BadRequest`` and ``NotFound``."""
+        header = await self._header(instance, table)
+        value = find_bulk(header, path)
+        return FoundValue(value, _media_type(header, value), instance, self.frames)
+
+    async def _header(self, instance: StoredInstance, table: FrameTable) -> DataSetHeader:
+        """Return everything but the pixels, which the gate has bounded."""
+        key = instance.object_key
+        if table.kind not in ("native", "encapsulated") or table.encoding is None:
+            return header_of(await self.store.get(key), limits=self.frames.limits)[0]
+        start = instance.meta_length
+        is_long = table.encoding.explicit and table.pixel_data_vr in LONG_VRS
+        before_end = table.value_offset - (_LONG_HEADER if is_long else _SHORT_HEADER)
+        after = table.value_offset + table.value_length
+        after += _SEQUENCE_DELIMITER if table.kind == "encapsulated" else 0
+        pieces = await self.store.get_ranges(
+            key, [(start, before_end - start), (after, max(instance.size - after, 0))]
+        )
+        return header_from_parts(
+            pieces[0], pieces[1], instance.frame_table, instance.transfer_syntax_uid, start
+        )
+
+
+def _media_type(header: DataSetHeader, value: BulkValue) -> str:
     """Return the media type of an encapsulated document, by its own attribute; else octets.
 
     The attribute is what a sender wrote: only a plain type and subtype is believed.

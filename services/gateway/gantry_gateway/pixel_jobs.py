@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gantry_imaging.attributes import ImageAttributes, image_attributes, read_header
+from gantry_imaging.attributes import image_attributes, read_header
 from gantry_imaging.decode import decode_frame, native_bytes
 from gantry_imaging.render import RenderOptions, render_frame
 from gantry_imaging.transcode import to_explicit_little_endian
@@ -10,33 +10,25 @@ from gantry_imaging.transcode import to_explicit_little_endian
 FLOAT_PIXEL_TAGS = (0x7FE00008, 0x7FE00009)
 
 
-def decode_to_native(
-    header: bytes, frame: bytes, transfer_syntax_uid: str, bit_offset: int, pixel_data_tag: int
-) -> bytes:
-    """Return one frame as Explicit VR Little Endian pixel data; raises ``CannotProcess``."""
-    attributes = _attributes(header, pixel_data_tag)
-    samples = decode_frame(frame, transfer_syntax_uid, attributes, bit_offset=bit_offset)
-    return native_bytes(samples, attributes)
+def decode_to_native(header: bytes, frame: bytes, transfer_syntax_uid: str) -> bytes:
+    """Return one compressed frame as Explicit VR Little Endian pixel data; raises ``CannotProcess``."""
+    attributes = image_attributes(read_header(header))
+    return native_bytes(decode_frame(frame, transfer_syntax_uid, attributes), attributes)
 
 
 def render(
     header: bytes,
     frame: bytes,
     transfer_syntax_uid: str,
-    bit_offset: int,
     pixel_data_tag: int,
     frame_number: int,
     options: RenderOptions,
 ) -> bytes:
-    """Return one frame as a picture; raises ``CannotProcess``."""
+    """Return one frame as a picture; raises ``CannotProcess`` and ``BadRequest``."""
     data_set = read_header(header)
     attributes = image_attributes(data_set, floating=pixel_data_tag in FLOAT_PIXEL_TAGS)
-    samples = decode_frame(frame, transfer_syntax_uid, attributes, bit_offset=bit_offset)
+    samples = decode_frame(frame, transfer_syntax_uid, attributes)
     return render_frame(samples, attributes, data_set, frame_number, options)
-
-
-def _attributes(header: bytes, pixel_data_tag: int) -> ImageAttributes:
-    return image_attributes(read_header(header), floating=pixel_data_tag in FLOAT_PIXEL_TAGS)
 
 
 def transcode_to_explicit(stored: bytes, transfer_syntax_uid: str) -> bytes:

@@ -12,7 +12,7 @@ from enum import Enum
 
 from gantry_dicom.errors import NotAcceptable
 from gantry_dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TransferSyntax, lookup
-from gantry_imaging.decode import NATIVE_BYTE_ORDERS, can_decode
+from gantry_imaging.decode import NATIVE_TRANSFER_SYNTAXES, can_decode
 
 from gantry_gateway.media_types import MediaType, matches
 
@@ -102,7 +102,7 @@ def choose_frame(ranges: Sequence[MediaType], stored: str, *, single_allowed: bo
 
 def _frame_delivery(inner: str, syntax: str | None, stored: str) -> tuple[Delivery, str] | None:
     stored_syntax = lookup(stored)
-    is_native = stored in NATIVE_BYTE_ORDERS
+    is_native = stored in NATIVE_TRANSFER_SYNTAXES
     stored_label = EXPLICIT_VR_LITTLE_ENDIAN if is_native else stored
     native = (Delivery.EXPLICIT_LITTLE_ENDIAN, _labelled(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN))
     if inner in (OCTET_STREAM, "*/*", "application/*", "multipart/*"):

@@ -34,8 +34,8 @@ class GatewaySettings(BaseSettings):
     # How long STOW waits for the index before it answers without it.
     verdict_seconds: float = 5.0
     # Bodies and parts above these are refused.
-    stow_part_bytes: int = 4 << 30
-    stow_body_bytes: int = 64 << 30
+    stow_part_bytes: int = Field(default=4 << 30, ge=1)
+    stow_body_bytes: int = Field(default=64 << 30, ge=1)
     # Parts of one request being stored at a time.
     stow_parallel: int = Field(default=8, ge=1)
     # Memory for parts that are arriving; beyond it parts wait on disk or are refused.

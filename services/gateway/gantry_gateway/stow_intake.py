@@ -60,22 +60,27 @@ class StowLimits:
 
 @dataclass(slots=True)
 class _Incoming:
-    """A part that is arriving; one too long or without room is read on and forgotten."""
+    """A part that is arriving; one too long or without room is forgotten and the rest skipped."""
 
     spooled: SpooledPart
     maximum: int
-    refused: bool = False
+    failure: Failed | None = None
 
     def write(self, data: bytes | memoryview) -> None:
-        if self.refused:
+        if self.failure is not None:
             return
         if self.spooled.size + len(data) > self.maximum:
-            self.refused = True
+            # Not "out of resources", which invites the sender to try again.
+            self._forget(_PROCESSING_FAILURE)
             return
         try:
             self.spooled.write(data)
         except OutOfResources:
-            self.refused = True
+            self._forget(_OUT_OF_RESOURCES)
+
+    def _forget(self, failure_reason: int) -> None:
+        self.failure = Failed(failure_reason)
+        self.spooled.close()
 
 
 @dataclass(slots=True)
@@ -157,9 +162,9 @@ class StowIntake:
     async def _finish_part(self, part: _Incoming) -> PartResult:
         try:
             with part.spooled:
-                if part.refused:
+                if part.failure is not None:
                     PARTS.labels("failed").inc()
-                    return Failed(_OUT_OF_RESOURCES)
+                    return part.failure
                 return await self._store_part(part.spooled)
         finally:
             self._slots.release()

@@ -6,9 +6,13 @@ import os
 import time
 
 import pytest
-from gantry_dicom.errors import CannotProcess
+from gantry_dicom.errors import BadRequest, CannotProcess
 from gantry_gateway.adapters.byte_cache import ByteCache
 from gantry_gateway.adapters.pixel_workers import PixelWorkers
+
+
+def _refuse():
+    raise BadRequest("this is wrong")
 
 
 @pytest.fixture
@@ -22,9 +26,31 @@ async def test_a_job_runs_and_its_result_comes_back(workers):
     assert await workers.run(operator.add, 2, 3) == 5
 
 
-async def test_an_error_of_the_job_is_the_callers(workers):
-    with pytest.raises(ZeroDivisionError):
+async def test_our_own_error_of_a_job_is_the_callers(workers):
+    with pytest.raises(BadRequest, match="wrong"):
+        await workers.run(_refuse)
+
+
+async def test_any_other_error_of_a_job_says_that_the_frame_cannot_be_decoded(workers):
+    with pytest.raises(CannotProcess):
         await workers.run(operator.truediv, 1, 0)
+
+
+async def test_a_job_that_ends_its_worker_leaves_its_neighbour_alone():
+    workers = PixelWorkers(2, memory_bytes=2 << 30, seconds=20.0)
+    neighbour = asyncio.create_task(workers.run(time.sleep, 2))
+    await asyncio.sleep(0)
+    with pytest.raises(CannotProcess):
+        await workers.run(os.abort)
+    assert await neighbour is None
+    workers.close()
+
+
+async def test_a_caller_that_leaves_does_not_lose_the_worker(workers):
+    caller = asyncio.create_task(workers.run(time.sleep, 1))
+    await asyncio.sleep(0)
+    caller.cancel()
+    assert await workers.run(operator.add, 1, 1) == 2
 
 
 async def test_a_job_that_takes_its_worker_down_fails_and_the_next_one_runs(workers):

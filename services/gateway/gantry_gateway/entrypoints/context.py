@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 from gantry_access.policy import Action, Principal, Resource, require
-from gantry_dicom.errors import BadRequest
+from gantry_dicom.errors import BadRequest, NotFound
 from gantry_dicom.uids import is_valid_uid
+from gantry_objectstore.keys import is_partition
 from starlette.requests import Request
 
 from gantry_gateway.bootstrap import Components
 
 DEFAULT_PARTITION = "main"
+# What may go into documents as it is: a name or address, a port, a path of plain segments.
+_ROOT = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
 
 
 def components(request: Request) -> Components:
@@ -20,8 +24,11 @@ def components(request: Request) -> Components:
 
 
 def partition_of(request: Request) -> str:
-    """Return the partition that the path names."""
-    return str(request.path_params.get("partition", DEFAULT_PARTITION))
+    """Return the partition that the path names; raises ``NotFound`` for what can be none."""
+    name = str(request.path_params.get("partition", DEFAULT_PARTITION))
+    if not is_partition(name):
+        raise NotFound("there is no such partition")
+    return name
 
 
 def uid_of(request: Request, name: str) -> str | None:
@@ -50,8 +57,9 @@ def base_url(request: Request) -> str:
     (RFC 7239), else from the request itself.
     """
     root = components(request).settings.public_base_url.rstrip("/") or _requested_root(request)
-    partition = request.path_params.get("partition")
-    return f"{root}/dicom-web" if partition is None else f"{root}/partitions/{partition}/dicom-web"
+    if "partition" not in request.path_params:
+        return f"{root}/dicom-web"
+    return f"{root}/partitions/{partition_of(request)}/dicom-web"
 
 
 def _requested_root(request: Request) -> str:
@@ -70,11 +78,7 @@ def _requested_root(request: Request) -> str:
         scheme = request.headers.get("x-forwarded-proto", scheme).split(",")[0].strip()
         host = request.headers.get("x-forwarded-host", host).split(",")[0].strip()
         prefix = request.headers.get("x-forwarded-prefix", "").rstrip("/")
-    if not _is_plain(scheme) or not _is_plain(host) or not _is_plain(prefix):
+    root = f"{scheme.lower()}://{host}{prefix}"
+    if _ROOT.fullmatch(root) is None:
         raise BadRequest("the host named in the request is malformed")
-    return f"{scheme}://{host}{prefix}"
-
-
-def _is_plain(text: str) -> bool:
-    # These characters go into JSON and XML documents as they are.
-    return all(character.isalnum() or character in "-._:[]/~" for character in text) and text.isascii()
+    return root

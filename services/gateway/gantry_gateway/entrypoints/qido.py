@@ -74,6 +74,8 @@ async def _search(request: Request, level: Level) -> Response:
 
 
 def _warn(answer: Response, text: str) -> None:
-    # RFC 7234 5.5: code, agent, quoted text; several warnings are several header values.
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"').encode("ascii", "replace").decode()
+    # RFC 7234 5.5: code, agent, quoted text; several warnings are several header values. What is
+    # not printable ASCII (a line's end would begin another header) is left out.
+    plain = "".join(character for character in text if " " <= character <= "~")
+    quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
     answer.headers.append("Warning", f'299 gantry "{quoted}"')

@@ -21,7 +21,11 @@ from gantry_gateway.entrypoints.wado_bulkdata import retrieve_bulkdata
 from gantry_gateway.entrypoints.wado_frames import retrieve_frames
 from gantry_gateway.entrypoints.wado_instances import retrieve
 from gantry_gateway.entrypoints.wado_metadata import retrieve_metadata
-from gantry_gateway.entrypoints.wado_rendered import retrieve_rendered, retrieve_thumbnail
+from gantry_gateway.entrypoints.wado_rendered import (
+    retrieve_all_rendered,
+    retrieve_rendered,
+    retrieve_thumbnail,
+)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -47,6 +51,7 @@ _DICOM = ('multipart/related; type="application/dicom"',)
 _INSTANCE_TYPES = (*_DICOM, "application/dicom")
 _OCTETS = ('multipart/related; type="application/octet-stream"',)
 _PICTURES = ("image/jpeg", "image/png", "image/gif")
+_MANY_PICTURES = tuple(f'multipart/related; type="{picture}"' for picture in _PICTURES)
 _SEARCH = ("limit", "offset", "includefield", "fuzzymatching")
 _RENDER = ("accept", "quality", "viewport", "window")
 
@@ -70,6 +75,16 @@ RESOURCES: tuple[Resource, ...] = (
         _INSTANCE + "/rendered",
         retrieve_rendered,
         Operation("Render an instance", _PICTURES, _RENDER),
+    ),
+    Resource(
+        _SERIES + "/rendered",
+        retrieve_all_rendered,
+        Operation("Render a series", _MANY_PICTURES, _RENDER),
+    ),
+    Resource(
+        _STUDY + "/rendered",
+        retrieve_all_rendered,
+        Operation("Render a study", _MANY_PICTURES, _RENDER),
     ),
     Resource(
         _INSTANCE + "/frames/{frames}/rendered",

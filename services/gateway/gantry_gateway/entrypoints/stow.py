@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 from gantry.reception.v1.reception_pb2 import CHANNEL_STOW, Source
@@ -9,7 +10,7 @@ from gantry_access.policy import Action
 from gantry_dicom.errors import BadRequest, UnsupportedMediaType
 from gantry_dicom.gate import GateLimits
 from gantry_web.problems import RETRY_AFTER_SECONDS
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from gantry_gateway.entrypoints.context import authorise, base_url, components, partition_of, uid_of
@@ -52,7 +53,7 @@ async def _take_in(request: Request, intake: StowIntake) -> list[PartResult]:
         raise UnsupportedMediaType(f"the body must be {_DICOM} or multipart/related of it")
     content_type = parse_media_type(header)
     if content_type.essence == _DICOM:
-        return await intake.store_single(request.stream())
+        return await intake.store_single(_body(request))
     if content_type.essence != "multipart/related":
         raise UnsupportedMediaType(f"the body must be {_DICOM} or multipart/related of it")
     # Some senders leave `type` out (RFC 2387 wants it); what they send is then judged part by part.
@@ -61,7 +62,16 @@ async def _take_in(request: Request, intake: StowIntake) -> list[PartResult]:
     boundary = content_type.parameters.get("boundary")
     if boundary is None:
         raise BadRequest("multipart/related needs a boundary parameter")
-    return await intake.store_multipart(request.stream(), boundary)
+    return await intake.store_multipart(_body(request), boundary)
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body; a client that hangs up has sent one that ends early: raises ``BadRequest``."""
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise BadRequest("the body ends early") from None
 
 
 def _answer(results: list[PartResult], base: str) -> Response:

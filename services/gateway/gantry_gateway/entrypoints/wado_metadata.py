@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from gantry_access.policy import Action
 from gantry_dicom.errors import NotFound
@@ -19,6 +20,7 @@ from gantry_gateway.entrypoints.qido import DICOM_JSON, require_dicom_json
 _GZIP_LEVEL = 2
 # Below this gzip gains nothing over the bytes it adds to the work.
 _WORTH_COMPRESSING = 1 << 10
+_REFUSED = re.compile(r"q=0(\.0*)?")
 
 
 async def retrieve_metadata(request: Request) -> Response:
@@ -34,9 +36,9 @@ async def retrieve_metadata(request: Request) -> Response:
     version = await parts.index.metadata_version(*place)
     if not version:
         raise NotFound("nothing is stored under these UIDs")
-    gzip = "gzip" in request.headers.get("accept-encoding", "").lower()
+    gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
     headers = {"ETag": _etag(version, base, gzip=gzip), "Vary": "Accept, Accept-Encoding"}
-    if headers["ETag"] in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+    if _names(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
 
     async def make() -> bytes:
@@ -56,6 +58,22 @@ async def _body(
     if gzip and len(body) >= _WORTH_COMPRESSING:
         return igzip.compress(body, _GZIP_LEVEL)
     return body
+
+
+def accepts_gzip(header: str) -> bool:
+    """Tell whether ``Accept-Encoding`` takes gzip (RFC 9110 12.5.3)."""
+    qualities = {}
+    for item in header.lower().split(","):
+        name, _, parameter = item.partition(";")
+        qualities[name.strip()] = parameter.replace(" ", "")
+    quality = qualities.get("gzip", qualities.get("*", "q=0"))
+    return _REFUSED.fullmatch(quality) is None
+
+
+def _names(if_none_match: str, etag: str) -> bool:
+    """Tell whether ``If-None-Match`` names the ETag, by weak comparison (RFC 9110 13.1.2)."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or tags == ["*"]
 
 
 def _etag(version: str, base: str, *, gzip: bool) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Sequence
+
 from gantry_access.policy import Action
 from gantry_dicom.errors import BadRequest, NotAcceptable, NotFound
 from gantry_dicom.frames import FrameTable
@@ -12,25 +16,37 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gantry_gateway.entrypoints.context import authorise, components
-from gantry_gateway.entrypoints.wado_frames import find_instance, frame_numbers
+from gantry_gateway.entrypoints.wado_frames import find_instance
 from gantry_gateway.entrypoints.wado_instances import find_instances
-from gantry_gateway.media_types import choose, parse_accept
+from gantry_gateway.frames import parse_frame_list
+from gantry_gateway.media_types import MediaType, choose, parse_accept
+from gantry_gateway.outgoing import respond
+from gantry_gateway.representations import MULTIPART
 
 _THUMBNAIL = Viewport(128, 128)
 _MAXIMUM_VIEWPORT = 8192
+_QUALITY = re.compile(r"[1-9][0-9]?|100")
 
 
 async def retrieve_rendered(request: Request) -> Response:
     """Answer one frame of an instance as a picture: the first, or the one in the path."""
     authorise(request, Action.RETRIEVE)
-    options = RenderOptions(
-        media_type=_media_type(request),
-        quality=_quality(request.query_params.get("quality")),
-        window=_window(request.query_params.get("window")),
-        viewport=_viewport(request.query_params.get("viewport")),
-    )
+    options = _render_options(request, _ranges(request))
     instance = await find_instance(request)
     return await _picture(request, instance, _only_frame(request), options)
+
+
+async def retrieve_all_rendered(request: Request) -> Response:
+    """Answer the frames of a study or a series as pictures, one part each; what is no image is left out."""
+    authorise(request, Action.RETRIEVE)
+    options = _render_options(request, [_of_parts(wanted) for wanted in _ranges(request)])
+    frames = components(request).frames
+    parts = [
+        frames.picture_part(instance, table, number, options)
+        for instance, table in await _images(request)
+        for number in range(1, table.count + 1)
+    ]
+    return await respond(request, parts)
 
 
 async def retrieve_thumbnail(request: Request) -> Response:
@@ -41,22 +57,23 @@ async def retrieve_thumbnail(request: Request) -> Response:
     """
     authorise(request, Action.RETRIEVE)
     options = RenderOptions(
-        media_type=_media_type(request),
+        media_type=_media_type(_ranges(request)),
         viewport=_viewport(request.query_params.get("viewport")) or _THUMBNAIL,
     )
-    shown = [
-        instance
-        for instance in await find_instances(request)
-        if FrameTable.unpack(instance.frame_table).count > 0
-    ]
+    shown = await _images(request)
+    instance, table = shown[len(shown) // 2]
+    number = _only_frame(request) if "frames" in request.path_params else (table.count + 1) // 2
+    return await _picture(request, instance, number, options)
+
+
+async def _images(request: Request) -> list[tuple[StoredInstance, FrameTable]]:
+    """Return what the path names and has frames; raises ``NotFound`` when that is nothing."""
+    instances = await find_instances(request)
+    tables = [FrameTable.unpack(instance.frame_table) for instance in instances]
+    shown = [(instance, table) for instance, table in zip(instances, tables, strict=True) if table.count]
     if not shown:
         raise NotFound("there is no image to show")
-    instance = shown[len(shown) // 2]
-    if "frames" in request.path_params:
-        number = _only_frame(request)
-    else:
-        number = (FrameTable.unpack(instance.frame_table).count + 1) // 2
-    return await _picture(request, instance, number, options)
+    return shown
 
 
 async def _picture(
@@ -72,14 +89,34 @@ async def _picture(
 def _only_frame(request: Request) -> int:
     if "frames" not in request.path_params:
         return 1
-    numbers = frame_numbers(request)
+    numbers = parse_frame_list(request.path_params["frames"])
     if len(numbers) != 1:
         raise NotAcceptable("one frame at a time is rendered")
     return numbers[0]
 
 
-def _media_type(request: Request) -> str:
-    ranges = parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
+def _render_options(request: Request, ranges: Sequence[MediaType]) -> RenderOptions:
+    return RenderOptions(
+        media_type=_media_type(ranges),
+        quality=_quality(request.query_params.get("quality")),
+        window=_window(request.query_params.get("window")),
+        viewport=_viewport(request.query_params.get("viewport")),
+    )
+
+
+def _ranges(request: Request) -> Sequence[MediaType]:
+    return parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
+
+
+def _of_parts(wanted: MediaType) -> MediaType:
+    """Return the range that a multipart range asks its parts to be in; others as they are."""
+    if wanted.essence != MULTIPART:
+        return wanted
+    inner, _, subtype = wanted.parameters.get("type", "*/*").lower().partition("/")
+    return MediaType(inner, subtype, wanted.parameters, wanted.quality)
+
+
+def _media_type(ranges: Sequence[MediaType]) -> str:
     if any("transfer-syntax" in wanted.parameters for wanted in ranges):
         raise BadRequest("a rendered image has no transfer syntax")
     chosen = choose(ranges, RENDERED_TYPES)
@@ -91,7 +128,7 @@ def _media_type(request: Request) -> str:
 def _quality(text: str | None) -> int:
     if text is None:
         return RenderOptions().quality
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100:
+    if _QUALITY.fullmatch(text) is None:
         raise BadRequest("quality is a number from 1 to 100")
     return int(text)
 
@@ -113,6 +150,8 @@ def _viewport(text: str | None) -> Viewport | None:
         numbers = [float(item) if item.strip() else None for item in text.split(",")]
     except ValueError as error:
         raise BadRequest("viewport is a list of numbers") from error
+    if not all(math.isfinite(number) for number in numbers if number is not None):
+        raise BadRequest("viewport is a list of finite numbers")
     if len(numbers) not in (2, 6) or None in numbers[:2]:
         raise BadRequest("viewport is width, height and optionally x, y, width and height of the source")
     width, height = (int(number or 0) for number in numbers[:2])
