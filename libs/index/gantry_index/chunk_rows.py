@@ -67,7 +67,6 @@ class ChunkRows:
     events: list[Row] = field(default_factory=list)
     receptions: int = 0
     new_instances: int = 0
-    changed_instances: int = 0
     # Positions in `studies` of those whose numbers cannot be had by adding up.
     recounted: set[int] = field(default_factory=set)
     # Patient rows that a study has left.
@@ -88,7 +87,6 @@ def chunk_rows(decisions: Decisions, known: Mapping[PlaceKey, KnownLevels]) -> C
     rows.redecided = list(decisions.redecided)
     rows.settled = sorted(decisions.settled)
     rows.new_instances = sum(placement.is_new for placement in decisions.placements)
-    rows.changed_instances = len(decisions.placements) - rows.new_instances
     studies: dict[StudyKey, list[Placement]] = defaultdict(list)
     for placement in decisions.placements:
         studies[placement.source.identity.partition, placement.source.identity.study_uid].append(placement)

@@ -155,5 +155,4 @@ event_up AS (INSERT INTO outbox (payload) SELECT payload FROM {events})
 SELECT (SELECT count(*) FROM reception_up) AS receptions,
        (SELECT count(*) FROM redecided_up) AS redecided,
        (SELECT count(*) FILTER (WHERE is_new) FROM instance_up) AS new_instances,
-       (SELECT count(*) FILTER (WHERE NOT is_new) FROM instance_up) AS changed_instances,
        ARRAY(SELECT id FROM study_ids ORDER BY n) AS study_pks

@@ -149,15 +149,15 @@ async def _decided(
 
 async def _write(connection: Connection, rows: ChunkRows) -> None:
     done = await connection.fetchrow(sql.WRITE_CHUNK, *sql.parameters(sql.CHUNK_GROUPS, rows.groups()))
-    if (
-        done["receptions"] != rows.receptions
-        or done["redecided"] != len(rows.redecided)
-        or done["new_instances"] != rows.new_instances
-        or done["changed_instances"] != rows.changed_instances
-    ):
+    if done["receptions"] != rows.receptions or done["redecided"] != len(rows.redecided):
         raise _StaleError
+    recounted = rows.recounted
+    if done["new_instances"] != rows.new_instances:
+        # There was an instance row that no reception stood for. It is replaced now; count again.
+        log.warning("instances_without_reception", count=rows.new_instances - done["new_instances"])
+        recounted = set(range(len(rows.studies)))
     left = set(rows.left_patients)
-    for position in sorted(rows.recounted):
+    for position in sorted(recounted):
         left |= await recount_study(connection, done["study_pks"][position])
     await settle_patients(connection, left)
 

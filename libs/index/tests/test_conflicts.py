@@ -14,8 +14,10 @@ from gantry.index.v1.index_pb2 import (
     VERDICT_STATE_CONFLICT_LOSER,
     VERDICT_STATE_DUPLICATE,
     VERDICT_STATE_INDEXED,
+    VERDICT_STATE_TOMBSTONED,
     VerdictState,
 )
+from gantry_index import writer as module
 from gantry_index.aggregates import differences
 from gantry_index.records import ConflictPolicy, FindingKind
 from gantry_index.verdicts import standing_verdicts
@@ -193,6 +195,36 @@ async def test_fifty_copies_and_fifty_others_leave_one_instance(pool, writer):
     assert found.count("VERDICT_STATE_CONFLICT_LOSER") == 50
     assert await shown(pool) == copies[0].reception.object_key
     assert len(await pool.fetch("SELECT 1 FROM finding")) == 50
+
+
+async def test_a_winner_that_is_deleted_between_reading_and_writing_is_noticed(pool, writer, monkeypatch):
+    first, second, third = (index_record(order=n, content=f"{n}") for n in (1, 2, 3))
+    await writer.index_chunk([second])
+    write = module._write
+
+    async def interfere(connection, rows):
+        monkeypatch.setattr(module, "_write", write)
+        async with pool.transaction() as other:
+            await other.execute("UPDATE reception SET state = $1", VERDICT_STATE_TOMBSTONED)
+            await other.execute("DELETE FROM study")
+        await write(connection, rows)
+
+    monkeypatch.setattr(module, "_write", interfere)
+    [verdict] = await writer.index_chunk([first])
+    assert verdict.state == INDEXED
+    assert await states(pool, [first, second]) == [INDEXED, VERDICT_STATE_TOMBSTONED]
+    [verdict] = await writer.index_chunk([third])
+    assert (verdict.state, verdict.survivor_key) == (LOSER, first.reception.object_key)
+    assert [row async for row in differences(pool)] == []
+
+
+async def test_an_instance_row_without_its_reception_is_replaced_and_counted_right(pool, writer):
+    await writer.index_chunk([index_record(order=1), index_record(order=2, sop="2")])
+    await pool.execute("DELETE FROM reception WHERE sop_uid = '2'")
+    [verdict] = await writer.index_chunk([index_record(order=3, sop="2")])
+    assert verdict.state == INDEXED
+    assert (await pool.fetchrow("SELECT instance_count FROM study"))["instance_count"] == 2
+    assert [row async for row in differences(pool)] == []
 
 
 async def test_a_quarantined_reception_is_no_rival(pool, writer):
