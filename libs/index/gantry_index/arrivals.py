@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from gantry.reception.v1.reception_pb2 import OUTCOME_REFUSED
+from gantry.reception.v1.reception_pb2 import OUTCOME_REFUSED, Reception
 from gantry_dicom.keys import order_key
 
 from gantry_index.levels import LevelReader, Levels
@@ -81,10 +81,15 @@ def _arrival(record: InstanceRecord, policy: ConflictPolicy, reader: LevelReader
             size=reception.size,
             meta_length=reception.meta_length,
             frame_table=record.frame_table,
-            received_at=_EPOCH + timedelta(microseconds=reception.received_at_us),
+            received_at=received_at(reception),
         ),
         levels=reader.read(record.facts),
     )
+
+
+def received_at(reception: Reception) -> datetime:
+    """Return when an object was received, by its receiver's clock."""
+    return _EPOCH + timedelta(microseconds=reception.received_at_us)
 
 
 def lock_keys(chunk: Sequence[Arrival]) -> list[int]:

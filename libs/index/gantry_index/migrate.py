@@ -25,6 +25,7 @@ log = get_logger(__name__)
 # "gantryix" as a number: the advisory lock that one migration run holds.
 _LOCK = 0x67616E7472796978
 _LOCK_TIMEOUT = "5s"
+_WAIT_FOR_OTHER_RUN = "10min"
 _CONNECT_TIMEOUT = 5
 
 
@@ -34,20 +35,17 @@ def migrate(dsn: str, revision: str = "head", *, attempts: int = 5) -> str:
     Blocks; run it in a thread from asynchronous code. Raises ``Unavailable`` when the
     database does not answer, or when other work holds a table longer than all attempts.
     """
-    for attempt in range(1, attempts + 1):
+    for attempt in range(1, attempts):
         try:
             return _run(dsn, revision)
-        except sqlalchemy.exc.OperationalError as error:
-            if not isinstance(error.orig, psycopg.errors.LockNotAvailable) or attempt == attempts:
-                raise Unavailable("the index database cannot be migrated now") from error
-        except psycopg.errors.LockNotAvailable as error:
-            if attempt == attempts:
-                raise Unavailable("the index database cannot be migrated now") from error
-        except psycopg.OperationalError as error:
-            raise Unavailable("the index database cannot be migrated now") from error
-        log.warning("migration_waits_for_lock", attempt=attempt)
-        time.sleep(attempt)  # lets the queries that were queued behind us pass
-    raise AssertionError("unreachable")
+        except _LockedError:
+            log.warning("migration_waits_for_lock", attempt=attempt)
+            time.sleep(attempt)  # lets the queries that were queued behind us pass
+    return _run(dsn, revision)
+
+
+class _LockedError(Unavailable):
+    """Another session held a lock longer than a statement of ours may wait."""
 
 
 def current_revision(dsn: str) -> str | None:
@@ -73,7 +71,7 @@ def _run(dsn: str, revision: str) -> str:
     try:
         with engine.connect() as connection:
             # Session level and outside the migration's transactions: held to the end of the run.
-            connection.exec_driver_sql("SET statement_timeout = '10min'")
+            connection.exec_driver_sql(f"SET statement_timeout = '{_WAIT_FOR_OTHER_RUN}'")
             connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
             connection.exec_driver_sql("SET statement_timeout = 0")
             connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
@@ -83,6 +81,10 @@ def _run(dsn: str, revision: str) -> str:
             command.upgrade(config, revision)
             connection.commit()
             reached = MigrationContext.configure(connection).get_current_revision()
+    except (sqlalchemy.exc.OperationalError, psycopg.OperationalError) as error:
+        cause = getattr(error, "orig", error)  # what psycopg raised, wrapped or not
+        kind = _LockedError if isinstance(cause, psycopg.errors.LockNotAvailable) else Unavailable
+        raise kind("the index database cannot be migrated now") from error
     finally:
         engine.dispose()  # ends the session, and the lock with it
     log.info("index_migrated", version=reached)

@@ -178,7 +178,7 @@ class IndexPool:
             await self._note_trouble(error, None)
             raise _unavailable(error) from error
         TROUBLES.labels("demoted").inc()
-        log.warning("index_database_demoted", host=self._application_name)
+        log.warning("index_database_demoted")
         await self._give_back(connection)
         await pool.expire_connections()
         self._checked_at = 0.0

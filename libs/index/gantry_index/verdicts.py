@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from gantry.index.v1.index_pb2 import (
     VERDICT_STATE_PENDING,
@@ -23,13 +22,12 @@ from gantry_dicom.errors import NotFound
 from gantry_dicom.keys import order_key
 from gantry_telemetry.logs import get_logger
 
+from gantry_index.arrivals import received_at
 from gantry_index.events import quarantine_event
 from gantry_index.levels import storable
 from gantry_index.pools import IndexPool
 
 log = get_logger(__name__)
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _STANDING = """
 SELECT object_key, state, survivor_key, reason FROM reception WHERE object_key = ANY ($1::text[])
@@ -105,7 +103,7 @@ async def begin_attempt(pool: IndexPool, partition: str, reception: Reception) -
             *(reception.sop_instance_uid, reception.sop_class_uid, reception.transfer_syntax_uid),
             *(reception.size, reception.meta_length, reception.data_set_digest, VERDICT_STATE_PENDING),
             reception.source.SerializeToString(),
-            _EPOCH + timedelta(microseconds=reception.received_at_us),
+            received_at(reception),
         )
         or [0]
     )[0]
@@ -132,7 +130,7 @@ async def quarantine(pool: IndexPool, object_key: str, reason: str) -> Verdict:
         )
         if row is not None:
             await connection.execute("INSERT INTO outbox (payload) VALUES ($1)", quarantine_event(*row))
-            log.warning("object_quarantined", object_key=object_key, reason=reason)
+            log.warning("object_quarantined", object_key=object_key)
     verdicts = await standing_verdicts(pool, [object_key])
     if object_key not in verdicts:
         raise NotFound("no attempt at this object was begun")

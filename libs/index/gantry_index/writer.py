@@ -35,8 +35,9 @@ VERDICTS = counter("gantry_index_verdicts", "Verdicts given by the writer", ["st
 RETRIES = counter("gantry_index_chunk_retries", "Chunks tried again", ["reason"])
 CHUNK_SECONDS = histogram("gantry_index_chunk_seconds", "Time from a chunk's arrival to its commit")
 
-# Bounds of one transaction: locks held, and bytes of one statement's parameters.
-_CHUNK_INSTANCES = 500
+# Bounds of one transaction: instances, because each may need three of the server's advisory locks
+# (6,400 with default settings, for all writers), and bytes of one statement's parameters.
+_CHUNK_INSTANCES = 256
 _CHUNK_BYTES = 64 << 20
 
 # Serialisation failure, deadlock, and rows that another writer put in or took away meanwhile.

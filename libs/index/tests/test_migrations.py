@@ -9,6 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from gantry_dicom.errors import Unavailable
+from gantry_index import migrate as module
 from gantry_index.migrate import current_revision, migrate, revisions
 
 CATALOGUE = """
@@ -81,6 +82,28 @@ def test_a_failed_run_leaves_nothing_half_done(empty_dsn):
         migrate(empty_dsn)
     tables = {row[1] for row in catalogue(empty_dsn)}
     assert tables == {"outbox"}
+
+
+@pytest.fixture
+def held_table(empty_dsn, monkeypatch):
+    """A table that the first migration makes too, in a transaction of somebody else."""
+    monkeypatch.setattr(module, "_LOCK_TIMEOUT", "100ms")
+    with psycopg.connect(empty_dsn) as other:
+        other.execute("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
+        yield other
+
+
+def test_a_run_waits_only_briefly_for_a_lock(empty_dsn, held_table):
+    with pytest.raises(Unavailable):
+        migrate(empty_dsn, attempts=1)
+    assert current_revision(empty_dsn) is None
+
+
+def test_a_run_tries_again_when_the_lock_is_free(empty_dsn, held_table, monkeypatch):
+    waits = []
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: waits.append(seconds) or held_table.rollback())
+    assert migrate(empty_dsn) == revisions()[-1]
+    assert waits == [1]
 
 
 def test_a_database_that_does_not_answer_is_said_so(free_port):

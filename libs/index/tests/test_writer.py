@@ -13,6 +13,7 @@ from gantry.index.v1.index_pb2 import (
     VERDICT_STATE_TOMBSTONED,
 )
 from gantry.reception.v1.reception_pb2 import OUTCOME_REFUSED, OUTCOME_UNANSWERED
+from gantry_index import writer as module
 from gantry_index.aggregates import differences
 from gantry_index.records import FindingKind
 from gantry_testing.index_records import index_record
@@ -219,7 +220,14 @@ async def test_more_than_a_transaction_takes_is_split(pool, writer):
     assert len(verdicts) == 1100
     study = await pool.fetchrow("SELECT instance_count, version FROM study")
     assert study["instance_count"] == 1100
-    assert study["version"] == 3
+    assert study["version"] == 5
+
+
+async def test_documents_beyond_the_bound_of_a_statement_are_split(pool, writer, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 10_000)
+    await writer.index_chunk([index_record(order=n, sop=f"1.{n}", padding=4000) for n in range(7)])
+    study = await pool.fetchrow("SELECT instance_count, version FROM study")
+    assert tuple(study) == (7, 4)
 
 
 async def test_instances_without_a_patient_id_have_no_patient_row(pool, writer):
