@@ -59,7 +59,7 @@ def run(program, *arguments):
 def storescu(dcmtk_program, stack, called_ae_title, proposal, files):
     peer = stack.peer_of(called_ae_title)
     return run(
-        dcmtk_program("storescu"), "-v", "-nh", "-aet", "DCMTK", "-aec", peer.called_ae_title, proposal,
+        dcmtk_program("storescu"), "-v", "-nh", "-R", "-aet", "DCMTK", "-aec", peer.called_ae_title, proposal,
         peer.host, peer.port, *files,
     )  # fmt: skip
 

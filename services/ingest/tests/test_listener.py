@@ -9,6 +9,7 @@ import pytest
 from gantry_dicom.gate import admit
 from gantry_testing.dimse import NotAssociated, Outgoing, Peer, Sender, echo, store_all, store_concurrently
 from gantry_testing.synthetic import generate_study
+from gantry_testing.synthetic.encoding import element
 from gantry_testing.waiting import wait_for
 from pynetdicom import AE
 
@@ -83,6 +84,36 @@ def test_a_refused_data_set_leaves_nothing_and_the_association_open(listener, it
         assert listener.objects() == []
         assert sender.store(items[1]) == 0
     assert len(listener.objects()) == 1
+
+
+@pytest.mark.parametrize(
+    "sop_class_uid",
+    ["1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.38.1", "2.25.152752519834663263826301420581341174218"],
+    ids=["retired", "of no patient", "private"],
+)
+def test_an_object_is_stored_whatever_its_class(listener, sop_class_uid):
+    (instance,) = generate_study(9, "SC")
+    retagged = instance.data_set.replace(*_classes(instance.sop_class_uid, sop_class_uid))
+    assert store_all(listener.peer, [Outgoing(sop_class_uid, instance.sop_uid, EXPLICIT, retagged)]) == [0]
+    (path,) = listener.objects()
+    assert admit(path.read_bytes()).sop_class_uid == sop_class_uid
+
+
+def _classes(old, new):
+    return element(0x00080016, "UI", old.encode()), element(0x00080016, "UI", new.encode())
+
+
+def test_a_uid_that_is_too_long_fails_its_instance_and_leaves_the_association_open(listener, items):
+    (instance,) = generate_study(9, "SC")
+    long_uid = "1.2." + "3" * 66
+    renamed = instance.data_set.replace(
+        element(0x00080018, "UI", instance.sop_uid.encode()), element(0x00080018, "UI", long_uid.encode())
+    )
+    item = Outgoing(instance.sop_class_uid, long_uid, EXPLICIT, renamed)
+    with Sender(listener.peer, [item.context, items[0].context]) as sender:
+        assert sender.store(item) == 0x0117
+        assert listener.objects() == []
+        assert sender.store(items[0]) == 0
 
 
 def test_nothing_is_stored_under_the_closed_policy(start_listener, items):

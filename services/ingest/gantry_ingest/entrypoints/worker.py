@@ -24,7 +24,7 @@ from gantry_ingest.adapters.association_server import HandOverServer
 from gantry_ingest.adapters.lobby import Lobby
 from gantry_ingest.adapters.slots import AssociationSlots
 from gantry_ingest.bootstrap import WorkerParts, build_worker, configure_process
-from gantry_ingest.contexts import add_supported_contexts
+from gantry_ingest.contexts import add_supported_contexts, take_whatever_is_sent
 from gantry_ingest.settings import IngestSettings
 from gantry_ingest.statuses import SUCCESS
 from gantry_ingest.store import StoreRequest
@@ -193,6 +193,7 @@ def work(settings: IngestSettings, listener_descriptor: int, slots_descriptor: i
     configure_process(settings)
     # pynetdicom writes identifiers to its log; nothing below CRITICAL leaves it.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    take_whatever_is_sent()
     listener = socket.socket(fileno=listener_descriptor)
     slots = AssociationSlots(slots_descriptor, settings.dimse_workers)
     worker = Worker(settings, build_worker(settings), listener, slots, number)
