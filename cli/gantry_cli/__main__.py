@@ -44,7 +44,19 @@ def _run(options: argparse.Namespace) -> int:
         from gantry_cli.importing import import_
 
         return import_(options.state, options.source, options.to)
-    stack = StackOptions(options.state.absolute(), options.store, options.http_port, options.dimse_port)
+    if options.command == "viewer":
+        from gantry_cli.viewer import fetch_viewer
+
+        return fetch_viewer(options.tools, optional=options.optional)
+    from gantry_cli.viewer import find_viewer
+
+    stack = StackOptions(
+        state=options.state.absolute(),
+        store=options.store,
+        http_port=options.http_port,
+        dimse_port=options.dimse_port,
+        viewer=options.viewer.absolute() if options.viewer is not None else find_viewer(),
+    )
     if options.command == "demo":
         from gantry_cli.demo import demo
 
@@ -69,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     stack.add_argument("--store", choices=STORES, help="object store (default: s3, or as last time)")
     stack.add_argument("--http-port", type=_port, default=0, metavar="N", help="port of DICOMweb")
     stack.add_argument("--dimse-port", type=_port, default=0, metavar="N", help="port of DIMSE")
+    stack.add_argument(
+        "--viewer", type=Path, metavar="DIR", help="viewer's files (default: as `viewer fetch` left them)"
+    )
     stack.add_argument("--detach", action="store_true", help="return when it is ready")
     commands.add_parser("up", parents=[state, stack], help="start PostgreSQL, Valkey, S3 and the services")
     commands.add_parser("down", parents=[state], help="stop them")
@@ -77,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     import_.add_argument("source", metavar="PATH|URL", help="file, folder, or WADO-RS URL of a study")
     import_.add_argument("--to", metavar="URL", help="DICOMweb base (default: the stack of --state)")
     commands.add_parser("demo", parents=[state, stack], help="up, with a synthetic patient to look at")
+    viewer = commands.add_parser("viewer", help="the web viewer's files")
+    fetch = viewer.add_subparsers(dest="action", required=True, metavar="ACTION").add_parser(
+        "fetch", help="fetch and prepare them, unless they are there"
+    )
+    fetch.add_argument("--tools", type=Path, default=Path(".gantry-tools"), metavar="DIR", help="where to")
+    fetch.add_argument("--optional", action="store_true", help="that they cannot be had is no failure")
     return parser
 
 

@@ -167,5 +167,8 @@ def describe(facts: StackFacts, loaded: Loaded) -> Iterator[str]:
     """Yield what to try, for the user."""
     base = facts.dicomweb_url
     yield "Try:"
+    if facts.viewer_url:
+        yield f"  {facts.viewer_url} in a browser, or a study in it at once:"
+        yield f"  {facts.viewer_url}viewer?StudyInstanceUIDs={next(iter(loaded.studies))}"
     yield f"  curl '{base}/studies?PatientID={PATIENT.patient_id}'"
     yield f"  curl -o slice.jpg -H 'Accept: image/jpeg' '{base}/{loaded.picture}/rendered'"

@@ -15,6 +15,7 @@ from gantry_embedded.state import StackState, end_leftovers, is_running, read_st
 from gantry_cli.exits import FAILED, NOT_RUNNING, OK
 from gantry_cli.options import StackFacts
 from gantry_cli.terminal import complain, say
+from gantry_cli.viewer import NO_VIEWER
 
 DOWN_SECONDS = 60.0
 POLL_SECONDS = 0.05
@@ -74,6 +75,7 @@ def facts_of(state: Path) -> StackFacts:
 def describe(facts: StackFacts) -> Iterator[str]:
     """Yield where the stack can be reached."""
     yield f"  DICOMweb  {facts.dicomweb_url}"
+    yield f"  Viewer    {facts.viewer_url or NO_VIEWER}"
     yield f"  DIMSE     {facts.ae_title} at {facts.dimse_host}, port {facts.dimse_port}"
     yield f"  Store     {facts.store}"
     if facts.store == "s3":

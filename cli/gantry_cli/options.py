@@ -22,6 +22,7 @@ class StackOptions:
     store: str | None = None
     http_port: int = 0
     dimse_port: int = 0
+    viewer: Path | None = None
 
 
 def chosen_store(options: StackOptions) -> str:
@@ -50,6 +51,7 @@ class StackFacts:
     dimse_port: int
     ae_title: str
     store: str
+    viewer_url: str = ""
 
     def as_document(self) -> dict[str, object]:
         """Return the facts as they stand in the state file."""

@@ -45,13 +45,17 @@ def running_stack(options: StackOptions, supervisor: Supervisor) -> Iterator[Sta
             afterwards.callback(servers.s3.after_stop)
         environment = _start_servers(supervisor, servers)
         environment |= {"GANTRY_DIMSE_HOST": LOOPBACK, "GANTRY_DIMSE_PORT": str(ports[DIMSE_PORT])}
+        if options.viewer is not None:
+            environment["GANTRY_VIEWER_FOLDER"] = str(options.viewer)
         _start_services(supervisor, environment, ports)
+        origin = f"http://{LOOPBACK}:{ports[GATEWAY.name]}"
         facts = StackFacts(
-            dicomweb_url=f"http://{LOOPBACK}:{ports[GATEWAY.name]}/dicom-web",
+            dicomweb_url=f"{origin}/dicom-web",
             dimse_host=LOOPBACK,
             dimse_port=ports[DIMSE_PORT],
             ae_title=AE_TITLE,
             store=store,
+            viewer_url="" if options.viewer is None else f"{origin}/viewer/",
         )
         supervisor.announce(facts.as_document())
         yield facts

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from gantry_gateway.bootstrap import running
 from gantry_gateway.entrypoints.routes import routes
+from gantry_gateway.entrypoints.viewer import viewer_routes
 from gantry_gateway.settings import GatewaySettings
 
 
@@ -31,4 +32,5 @@ def create_app(settings: GatewaySettings | None = None) -> Starlette:
             yield
             state["ready"] = False
 
-    return make_app(routes(), ready=lambda: state["ready"], lifespan=lifespan)
+    table = [*routes(), *viewer_routes(chosen.viewer_folder, chosen.public_base_url)]
+    return make_app(table, ready=lambda: state["ready"], lifespan=lifespan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -16,6 +18,8 @@ class GatewaySettings(BaseSettings):
     http_workers: int = Field(default=1, ge=1)
     # Base of every URL in answers; empty takes scheme and host of the request.
     public_base_url: str = ""
+    # Files of the web viewer (`gantry viewer fetch`), served under /viewer/; the archive needs none.
+    viewer_folder: Path | None = None
 
     store_url: str
     store_id: str = "primary"
