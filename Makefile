@@ -28,6 +28,7 @@ $(VENV)/.installed: requirements/dev.txt libs/pyproject.toml cli/pyproject.toml 
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@$(PIP) install --no-deps --no-build-isolation $(PROJECTS:%=-e ./%)
+	@$(RUN) gantry_cli viewer fetch --optional
 	@touch $@
 
 .PHONY: demo
@@ -37,6 +38,10 @@ demo: setup ## Start everything, store a synthetic patient, say what to look at;
 .PHONY: up
 up: setup ## Start everything; Ctrl-C stops it
 	@$(RUN) gantry_cli up $(ARGS)
+
+.PHONY: viewer
+viewer: setup ## Fetch the web viewer, if setup could not
+	@$(RUN) gantry_cli viewer fetch
 
 .PHONY: test
 test: setup ## Run every fast test
@@ -74,4 +79,4 @@ bench: setup ## Measure; see bench/README.md
 
 .PHONY: clean
 clean: ## Remove .venv and caches (never the state folder)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .gantry-tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
