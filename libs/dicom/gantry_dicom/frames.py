@@ -135,7 +135,9 @@ class FrameTable:
         """Bytes of the words that have to be swapped to get little endian pixels; 1 is none."""
         if self.encoding is None or self.encoding.little_endian:
             return 1
-        return _WORD_BYTES.get(self.pixel_data_vr, 1)
+        # A sample wider than a word is one cell, not words in turn (PS3.5 D.2).
+        word = _WORD_BYTES.get(self.pixel_data_vr, 1)
+        return max(word, self.bits_allocated // 8) if self.bits_allocated in (32, 64) else word
 
     def native_frame(self, frame_number: int, content: bytes) -> bytes:
         """Return a native frame as Explicit VR Little Endian has it, beginning on a byte.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gantry_dicom.bulk import BulkValue, find_bulk
 from gantry_dicom.element_headers import LONG_VRS
@@ -73,6 +73,9 @@ class BulkReader:
         """Return the value at ``path``; raises ``BadRequest`` and ``NotFound``."""
         header = await self._header(instance, table)
         value = find_bulk(header, path)
+        if value.data is None:
+            # The table knows how wide a sample is, which the element alone does not say.
+            value = replace(value, swap_unit=table.swap_unit)
         return FoundValue(value, _media_type(header, value), instance, self.frames)
 
     async def _header(self, instance: StoredInstance, table: FrameTable) -> DataSetHeader:

@@ -1,0 +1,80 @@
+"""What the gateway's tests share: one complete archive, and a second gateway with tight limits on it."""
+
+from __future__ import annotations
+
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from gantry_embedded.ports import LOOPBACK, free_ports
+from gantry_embedded.process import ChildProcess, ProcessSpec
+from gantry_testing.stack import Stack
+from gantry_testing.web import WebClient
+
+BODY_LIMIT = 3 << 20
+PART_LIMIT = 2 << 20
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory) -> Iterator[Stack]:
+    """One running archive; each test stores studies of its own."""
+    with Stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def web(stack) -> Iterator[WebClient]:
+    with stack.web() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def path_of_object(stack):
+    """Return the file under which an instance is stored."""
+
+    def find(sop_uid):
+        with psycopg.connect(stack.index_dsn) as connection:
+            row = connection.execute(
+                "SELECT object_key FROM instance WHERE sop_uid = %s", [sop_uid]
+            ).fetchone()
+        return stack.folder / "objects" / row[0]
+
+    return find
+
+
+@pytest.fixture
+def second_gateway(stack):
+    """A gateway of two worker processes beside the first, with small limits; yields it and its root URL."""
+    (port,) = free_ports(1)
+    limits = {
+        "GANTRY_HTTP_WORKERS": "2",
+        "GANTRY_STOW_BODY_BYTES": str(BODY_LIMIT),
+        "GANTRY_STOW_PART_BYTES": str(PART_LIMIT),
+        "GANTRY_PUBLIC_BASE_URL": "https://pacs.example/archive/",
+    }
+    root = f"http://{LOOPBACK}:{port}"
+    child = ChildProcess(
+        ProcessSpec(
+            name="second-gateway",
+            argv=(sys.executable, "-P", "-m", "gantry_gateway"),
+            log_file=stack.logs / "second-gateway.log",
+            cwd=stack.folder,
+            env=stack.environment(port) | limits,
+            ready=lambda: _answers(f"{root}/readyz"),
+            grace_seconds=30.0,
+        )
+    )
+    child.wait_ready()
+    yield child, root
+    child.stop()
+
+
+def _answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status == 200
+    except (OSError, urllib.error.URLError):
+        return False
