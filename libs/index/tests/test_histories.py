@@ -9,7 +9,7 @@ from itertools import groupby
 import pytest
 from gantry.index.v1.index_pb2 import VERDICT_STATE_INDEXED
 from gantry_index.aggregates import differences
-from gantry_index.pools import Purpose, open_pool
+from gantry_index.pools import IndexPool, Purpose, open_pool
 from gantry_index.records import ConflictPolicy, InstanceRecord
 from gantry_index.writer import IndexWriter
 from gantry_testing.index_records import index_record
@@ -18,8 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 Entry = tuple[InstanceRecord, ConflictPolicy]
-
-FORGET = "TRUNCATE reception, patient, study, series, segment, instance, finding, outbox CASCADE"
 
 
 @st.composite
@@ -62,8 +60,7 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Entry], list[list[Entry]]]:
     return entries, chunks
 
 
-async def write(dsn: str, chunks: Sequence[Sequence[Entry]], writers: int) -> None:
-    pools = [open_pool(dsn, purpose=Purpose.WRITE) for _ in range(writers)]
+async def write(pools: Sequence[IndexPool], chunks: Sequence[Sequence[Entry]]) -> None:
     waiting = iter(chunks)
 
     async def work(writer: IndexWriter) -> None:
@@ -75,14 +72,22 @@ async def write(dsn: str, chunks: Sequence[Sequence[Entry]], writers: int) -> No
         for pool in pools:
             tasks.create_task(work(IndexWriter(pool)))
     assert [difference async for difference in differences(pools[0])] == []
-    for pool in pools:
-        await pool.close()
 
 
-async def forget(dsn: str) -> None:
-    pool = open_pool(dsn, purpose=Purpose.WRITE)
-    await pool.execute(FORGET)
-    await pool.close()
+async def compare(
+    dsn: str, pools: Sequence[IndexPool], entries: Sequence[Entry], chunks: Sequence[Sequence[Entry]]
+) -> None:
+    await forget(pools[0])
+    await write(pools[:1], [[entry] for entry in entries])
+    in_order = await index_state(dsn)
+    await forget(pools[0])
+    await write(pools, chunks)
+    assert await index_state(dsn) == in_order
+
+
+async def forget(pool: IndexPool) -> None:
+    for table in ("study", "patient", "segment", "instance", "reception", "finding", "outbox"):
+        await pool.execute(f"DELETE FROM {table}")
 
 
 @pytest.fixture(scope="module")
@@ -91,27 +96,38 @@ def history_dsn(postgres_server, index_template):
     postgres_server.drop_database("histories")
 
 
+@pytest.fixture(scope="module")
+def loop_of_histories():
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def two_pools(history_dsn, loop_of_histories):
+    async def opened() -> list[IndexPool]:
+        return [open_pool(history_dsn, purpose=Purpose.WRITE) for _ in range(2)]
+
+    async def close(pools: list[IndexPool]) -> None:
+        for pool in pools:
+            await pool.close()
+
+    pools = loop_of_histories.run(opened())
+    yield pools
+    loop_of_histories.run(close(pools))
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=arrivals())
-def test_any_order_of_arrival_gives_the_same_index(history_dsn, history):
+def test_any_order_of_arrival_gives_the_same_index(history_dsn, loop_of_histories, two_pools, history):
     entries, chunks = history
-
-    async def compare() -> None:
-        await forget(history_dsn)
-        await write(history_dsn, [[entry] for entry in entries], writers=1)
-        in_order = await index_state(history_dsn)
-        await forget(history_dsn)
-        await write(history_dsn, chunks, writers=2)
-        assert await index_state(history_dsn) == in_order
-
-    asyncio.run(compare())
+    loop_of_histories.run(compare(history_dsn, two_pools, entries, chunks))
 
 
 async def test_twenty_first_images_at_once_make_one_patient_and_one_study(index_dsn):
     pool = open_pool(index_dsn, purpose=Purpose.WRITE)
     writer = IndexWriter(pool)
     for turn in range(10):
-        await pool.execute(FORGET)
+        await forget(pool)
         results = await asyncio.gather(
             *(
                 writer.index_chunk([index_record(order=n, sop=f"1.{turn}.{n}", series=f"2.{n % 3}")])
@@ -148,7 +164,7 @@ async def test_many_writers_of_the_same_instances_neither_deadlock_nor_collide(i
     await asyncio.gather(*(writer.index_chunk(chunk[:: (-1) ** n]) for n, chunk in enumerate(entries)))
     state = await index_state(index_dsn)
     assert [difference async for difference in differences(pool)] == []
-    await pool.execute(FORGET)
+    await forget(pool)
     for chunk in entries:
         await writer.index_chunk(chunk)
     assert await index_state(index_dsn) == state
