@@ -12,6 +12,19 @@ from starlette.responses import Response
 
 _PROBLEM = "application/problem+json"
 _PATH_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+_UID = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$", "maxLength": 64}
+_SCHEMAS: Mapping[str, Mapping[str, object]] = {
+    "partition": {"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63},
+    "study": _UID,
+    "series": _UID,
+    "instance": _UID,
+    "frames": {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*$"},
+    "path": {"type": "string", "pattern": r"^[0-9A-F]{8}(/[1-9][0-9]{0,8}/[0-9A-F]{8})*$"},
+    "limit": {"type": "integer", "minimum": 0},
+    "offset": {"type": "integer", "minimum": 0},
+    "fuzzymatching": {"type": "boolean"},
+    "quality": {"type": "integer", "minimum": 1, "maximum": 100},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +68,13 @@ def _operation(path: str, operation: Operation) -> dict[str, object]:
         "summary": operation.summary,
         "parameters": [
             *(
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                {"name": name, "in": "path", "required": True, "schema": _SCHEMAS[name]}
                 for name in _PATH_PARAMETER.findall(path)
             ),
-            *({"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.parameters),
+            *(
+                {"name": name, "in": "query", "schema": _SCHEMAS.get(name, {"type": "string"})}
+                for name in operation.parameters
+            ),
         ],
         "responses": {
             "200": {"description": "Success", "content": {name: {} for name in operation.media_types}},
