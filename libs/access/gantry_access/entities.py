@@ -87,7 +87,7 @@ def _parsed(ae_title: str, texts: Iterable[str]) -> Iterable[_Network]:
             yield ip_network(text.strip(), strict=False)
         except ValueError:
             # It allows nobody; the others of the entity still count.
-            log.error("source_address_unreadable", calling_ae_title=ae_title)
+            log.warning("source_address_unreadable", calling_ae_title=ae_title)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
