@@ -6,6 +6,7 @@ operator would set; nothing here imports a service.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -140,10 +141,27 @@ class Stack:
         """Opens the records that the services sealed."""
         return Sealer.from_text(SEAL_KEYS)
 
+    @property
+    def store_settings(self) -> StoreSettings:
+        """Credentials of the object store."""
+        if self.s3 is None:
+            return StoreSettings()
+        return StoreSettings(access_key=self.s3.access_key, secret_key=self.s3.secret_key)
+
     def open_store(self) -> ObjectStore:
         """Return a client of the object store."""
-        keys = ("", "") if self.s3 is None else (self.s3.access_key, self.s3.secret_key)
-        return open_store(self.store_url, options=StoreSettings(access_key=keys[0], secret_key=keys[1]))
+        return open_store(self.store_url, options=self.store_settings)
+
+    def list_keys(self, prefix: str) -> list[str]:
+        """Return the keys under ``prefix`` (empty or whole segments ending in a slash)."""
+        return asyncio.run(self._list_keys(prefix))
+
+    async def _list_keys(self, prefix: str) -> list[str]:
+        store = self.open_store()
+        try:
+            return [info.key async for info in store.list(prefix)]
+        finally:
+            await store.close()
 
     def log_text(self) -> str:
         """Return what every service has written so far."""
