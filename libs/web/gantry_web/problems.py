@@ -65,5 +65,9 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
 
 async def on_unexpected(_request: Request, error: Exception) -> Response:
     """Answer a bug: a 500 without a word of what was being handled."""
-    log.error("unexpected_error", exc_info=error)
+    if isinstance(error.__cause__, GantryError):
+        # Raised when the answer had begun: nothing but breaking it off can tell the client.
+        log.warning("answer_broken_off", outcome=error.__cause__.outcome.value)
+    else:
+        log.error("unexpected_error", exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server met an unexpected condition.")

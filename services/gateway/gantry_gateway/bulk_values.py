@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from gantry_dicom.elements import walk
 from gantry_dicom.frames import FrameTable
 from gantry_dicom.gate import header_of
 from gantry_dicom.header import DataSetHeader, header_from_parts
+from gantry_dicom.transfer_syntaxes import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 from gantry_index.records import StoredInstance
 from gantry_objectstore.store import ObjectStore
 
@@ -80,10 +82,13 @@ class BulkReader:
 
     async def _header(self, instance: StoredInstance, table: FrameTable) -> DataSetHeader:
         """Return everything but the pixels, which the gate has bounded."""
-        key = instance.object_key
-        if table.kind not in ("native", "encapsulated") or table.encoding is None:
-            return header_of(await self.store.get(key), limits=self.frames.limits)[0]
-        start = instance.meta_length
+        key, start = instance.object_key, instance.meta_length
+        if instance.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+            stored = await self.store.get(key)
+            return (await asyncio.to_thread(header_of, stored, limits=self.frames.limits))[0]
+        if table.kind == "none" or table.encoding is None:
+            before = await self.store.get_range(key, start, instance.size - start)
+            return header_from_parts(before, b"", instance.frame_table, instance.transfer_syntax_uid, start)
         is_long = table.encoding.explicit and table.pixel_data_vr in LONG_VRS
         before_end = table.value_offset - (_LONG_HEADER if is_long else _SHORT_HEADER)
         after = table.value_offset + table.value_length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -132,7 +133,8 @@ class FrameReader:
 
         async def make() -> bytes:
             stored = await self.store.get(instance.object_key)
-            return inflate(stored, instance.meta_length, self.limits.max_inflated_bytes)
+            maximum = self.limits.max_inflated_bytes
+            return await asyncio.to_thread(inflate, stored, instance.meta_length, maximum)
 
         return await self.cache.get(("inflated", instance.store_id, instance.object_key), make)
 

@@ -67,6 +67,10 @@ async def respond(request: Request, parts: Sequence[Part], *, single: bool = Fal
         boundary = new_boundary()
         essence = parts[0].content_type.partition(";")[0]
         content_type = f'multipart/related; type="{essence}"; boundary={boundary}'
+        if len(parts) == 1 and isinstance(parts[0], WholePart):
+            # Most answers are one frame; what is there already needs no stream around it.
+            body = b"".join([piece async for piece in multipart(parts, boundary)])
+            return Response(body, headers={"Content-Type": content_type})
         return await _stream(request, multipart(parts, boundary), _length(parts, boundary), content_type)
     (part,) = parts
     if isinstance(part, StreamedPart):

@@ -17,6 +17,7 @@ from gantry.index.v1.index_pb2 import (
     Verdict,
 )
 from gantry.reception.v1.reception_pb2 import Reception, Source
+from gantry_dicom.admission import Admission
 from gantry_dicom.errors import BadRequest, GantryError, OutOfResources, TooLarge
 from gantry_dicom.gate import UID_ASSIGNED, GateLimits, admit
 from gantry_dicom.identify import claimed_identity
@@ -44,6 +45,8 @@ PARTS = metrics.counter("gantry_stow_parts", "Parts of STOW-RS requests, by how 
 
 _OUT_OF_RESOURCES = 0xA700
 _PROCESSING_FAILURE = 0x0110
+# Bytes of a part that the event loop judges itself, in about a millisecond.
+_ADMITTED_AT_ONCE = 4 << 20
 _INVISIBLE = (VERDICT_STATE_QUARANTINED, VERDICT_STATE_TOMBSTONED)
 
 
@@ -175,10 +178,16 @@ class StowIntake:
         PARTS.labels("stored" if isinstance(result, Stored) else "failed").inc()
         return result
 
+    async def _admit(self, part: SpooledPart) -> Admission:
+        """Judge a part; a long one in a thread, for it may have a million elements or fragments."""
+        if part.size <= _ADMITTED_AT_ONCE:
+            return admit(part.buffer(), limits=self.limits.gate)
+        return await asyncio.to_thread(admit, part.buffer(), limits=self.limits.gate)
+
     async def _admit_and_receive(self, part: SpooledPart) -> PartResult:
         admission = None
         try:
-            admission = admit(part.buffer(), limits=self.limits.gate)
+            admission = await self._admit(part)
             if self.study_uid not in (None, admission.study_instance_uid):
                 return Failed(STUDY_MISMATCH, admission.sop_class_uid, admission.sop_instance_uid)
             reception = await self.receiver.receive(

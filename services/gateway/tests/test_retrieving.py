@@ -2,9 +2,12 @@
 
 import gzip
 import io
+import re
+import socket
 import struct
 import zlib
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from gantry_testing.synthetic import (
     read_identity,
     stream_series,
 )
+from gantry_testing.waiting import wait_for
 from gantry_testing.web import DICOM_JSON, decode_multipart, value
 from PIL import Image
 from pydicom import dcmread
@@ -230,6 +234,22 @@ def test_an_object_lost_in_the_middle_of_a_study_breaks_the_answer_off(web, path
     path_of_object(instances[-1].sop_uid).unlink()
     with pytest.raises(Exception, match=r"(?i)peer closed|disconnected|incomplete|reset"):
         web.get(f"/studies/{instances[0].study_uid}", AS_STORED)
+
+
+def test_a_client_that_hangs_up_in_the_middle_of_a_study_leaves_nothing_running(stack, web):
+    instances = generate_study(7150, "CT", instances=40, size=(700, 700))
+    for at in range(0, 40, 10):
+        stored(web, *instances[at : at + 10])
+    url = urlsplit(web.base_url)
+    for _ in range(5):
+        with socket.create_connection((url.hostname, url.port)) as connection:
+            path = f"{url.path}/studies/{instances[0].study_uid}"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    metrics = stack.health_url("gateway") + "/metrics"
+    # The request that asks is the one that is left.
+    wait_for(lambda: re.search(r"gantry_http_requests_in_flight\S* 1\.0", web.http.get(metrics).text), "rest")
+    assert "unexpected_error" not in stack.log_text()
 
 
 # -- frames

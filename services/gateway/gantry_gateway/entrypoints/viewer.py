@@ -84,9 +84,10 @@ def viewer_routes(folder: Path | None, public_base_url: str = "") -> list[Route]
 def content_security_policy(index: bytes, public_base_url: str = "") -> str:
     """Return the policy under which the viewer works.
 
-    Scripts come from here only; those within the page are named by their digest. WebAssembly decodes
-    frames, styles are made by script, and documents are shown from blobs. ``public_base_url`` is the
-    root of bulk data addresses where it is configured.
+    Scripts come from here only; those within the page are named by their digest. Text has to be
+    evaluated: the decoders in WebAssembly (embind) and the reader of segmentations (ndarray) compile
+    their inner loops. Styles are made by script, and documents are shown from blobs, in an element
+    that is empty at first. ``public_base_url`` is the root of bulk data addresses where it is configured.
     """
     digests = [
         base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(index)
@@ -97,13 +98,13 @@ def content_security_policy(index: bytes, public_base_url: str = "") -> str:
     return "; ".join(
         [
             "default-src 'none'",
-            f"script-src 'self' 'wasm-unsafe-eval' {inline}".rstrip(),
+            f"script-src 'self' 'unsafe-eval' {inline}".rstrip(),
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
             "font-src 'self' data:",
             f"connect-src 'self' data: blob:{elsewhere}",
             "worker-src 'self' blob:",
-            "object-src blob:",
+            "object-src 'self' blob:",
             "frame-src blob:",
             "media-src 'self' blob:",
             "manifest-src 'self'",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+from collections.abc import Sequence
 
 from gantry_access.policy import Action
 from gantry_dicom.errors import NotFound
@@ -20,6 +22,8 @@ from gantry_gateway.entrypoints.qido import DICOM_JSON, require_dicom_json
 _GZIP_LEVEL = 2
 # Below this gzip gains nothing over the bytes it adds to the work.
 _WORTH_COMPRESSING = 1 << 10
+# Instances whose metadata are joined and compressed in less time than a thread takes to begin.
+_JOINED_AT_ONCE = 100
 _REFUSED = re.compile(r"q=0(\.0*)?")
 
 
@@ -54,7 +58,15 @@ async def _body(
     index: IndexReader, place: tuple[str, str, str | None, str | None], base: str, *, gzip: bool
 ) -> bytes:
     answer = await index.metadata(*place)
-    body = (b"[" + b",".join(answer.objects) + b"]").replace(BASE_MARK, base.encode())
+    if not answer.objects:
+        raise NotFound("nothing is stored under these UIDs")
+    if len(answer.objects) <= _JOINED_AT_ONCE:
+        return _joined(answer.objects, base, gzip=gzip)
+    return await asyncio.to_thread(_joined, answer.objects, base, gzip=gzip)
+
+
+def _joined(objects: Sequence[bytes], base: str, *, gzip: bool) -> bytes:
+    body = (b"[" + b",".join(objects) + b"]").replace(BASE_MARK, base.encode())
     if gzip and len(body) >= _WORTH_COMPRESSING:
         return igzip.compress(body, _GZIP_LEVEL)
     return body
