@@ -53,6 +53,7 @@ _ROOTS: tuple[tuple[re.Pattern[str], bytes, bytes], ...] = (
     (_PAGE, b'href="/', b'href="%s'),
     (_PAGE, b'src="/', b'src="%s'),
     (_PAGE, b'content="/', b'content="%s'),
+    (re.compile(r".*\.css"), b"url(/", b"url(%s"),
     (re.compile(r".*(\.json|\.webapp|\.xml)"), b'"/assets/', b'"%sassets/'),
 )
 
