@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from gantry_access.errors import NotAuthenticated
+from gantry_dicom.errors import NotAuthenticated
 
 # Ours are below 1 KiB; a federated provider's with many groups has a few.
 MAX_TOKEN_CHARACTERS = 8192

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from gantry_dicom.errors import GantryError, Outcome, OutOfResources, Unavailable
+from gantry_dicom.errors import GantryError, OutOfResources, Unavailable
 
 
-class NotAuthenticated(GantryError):
-    """The caller has not said who it is, or what it showed proves nothing.
-
-    ``presented`` says whether there was anything to look at (RFC 6750 3.1: only then is the
-    challenge given an error code).
-    """
-
-    outcome = Outcome.NOT_AUTHENTICATED
-
-    def __init__(self, detail: str, *, presented: bool = True) -> None:
-        super().__init__(detail)
-        self.presented = presented
+class BadPolicySetting(GantryError):
+    """A setting of the policy cannot be used; the process must not start."""
 
 
 class StalePolicy(Unavailable):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gantry_dicom.errors import NotFound
+from gantry_dicom.errors import NotAuthenticated, NotFound
 
-from gantry_access.errors import NotAuthenticated
 from gantry_access.feed import PolicyFeed
 from gantry_access.policy import (
     POLICIES,

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gantry.access.v1.access_pb2 import Issuer, PolicySnapshot
+from gantry_dicom.errors import NotAuthenticated
 from gantry_telemetry.logs import get_logger
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from gantry_access.claims import JsonObject, claim_at, take_apart, text_of, texts_of, time_of
-from gantry_access.errors import NotAuthenticated
 from gantry_access.policy import Grant
 from gantry_access.roles import ROLES
 

@@ -10,8 +10,8 @@ import pytest
 from gantry.access.v1.access_pb2 import ClaimGrant, Grant, Issuer, PolicySnapshot, Revocation, VerificationKey
 from gantry_access import policy
 from gantry_access.claims import MAX_TOKEN_CHARACTERS
-from gantry_access.errors import NotAuthenticated
 from gantry_access.tokens import LEEWAY_SECONDS, TokenVerifier
+from gantry_dicom.errors import NotAuthenticated
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 

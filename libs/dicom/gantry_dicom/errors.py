@@ -64,6 +64,20 @@ class NotAllowed(GantryError):
     outcome = Outcome.NOT_ALLOWED
 
 
+class NotAuthenticated(GantryError):
+    """The caller has not said who it is, or what it showed proves nothing.
+
+    ``presented`` says whether there was anything to look at (RFC 6750 3.1: only then does the
+    challenge name an error).
+    """
+
+    outcome = Outcome.NOT_AUTHENTICATED
+
+    def __init__(self, detail: str, *, presented: bool = True) -> None:
+        super().__init__(detail)
+        self.presented = presented
+
+
 class NotAcceptable(GantryError):
     """No representation the caller accepts can be given."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import orjson
-from gantry_dicom.errors import GantryError, Outcome
+from gantry_dicom.errors import GantryError, NotAuthenticated, Outcome
 from gantry_telemetry.logs import get_logger
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -53,7 +53,13 @@ async def on_gantry_error(_request: Request, error: Exception) -> Response:
         raise error
     if error.outcome is Outcome.INTERNAL:
         log.error("internal_error", exc_info=error)
-    return problem(STATUSES[error.outcome], error.detail)
+    headers = {"WWW-Authenticate": _challenge(error)} if isinstance(error, NotAuthenticated) else None
+    return problem(STATUSES[error.outcome], error.detail, headers)
+
+
+def _challenge(error: NotAuthenticated) -> str:
+    # RFC 6750 3: who showed nothing is asked, who showed something bad is told.
+    return 'Bearer realm="gantry"' + (', error="invalid_token"' if error.presented else "")
 
 
 async def on_http_exception(_request: Request, error: Exception) -> Response:

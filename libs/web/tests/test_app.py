@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from gantry_dicom.errors import Conflict, GantryError, NotFound, Outcome, Unavailable
+from gantry_dicom.errors import Conflict, GantryError, NotAuthenticated, NotFound, Outcome, Unavailable
 from gantry_web.app import TemplateRoute, make_app
 from gantry_web.problems import STATUSES
 from starlette.responses import PlainTextResponse
@@ -11,6 +11,8 @@ RAISED = {
     "missing": NotFound("no such study"),
     "down": Unavailable("the index does not answer"),
     "clash": Conflict("other bytes"),
+    "nobody": NotAuthenticated("who are you?", presented=False),
+    "forged": NotAuthenticated("no good"),
 }
 
 
@@ -43,6 +45,15 @@ async def test_an_error_is_answered_as_problem_details(client, name, status):
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
     assert answer.json()["detail"] == RAISED[name].detail
+
+
+async def test_a_401_challenges_and_says_whether_what_was_shown_is_bad(client):
+    for name, challenge in (
+        ("nobody", 'Bearer realm="gantry"'),
+        ("forged", 'Bearer realm="gantry", error="invalid_token"'),
+    ):
+        answer = await client.get(f"/items/{name}")
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, challenge)
 
 
 async def test_unavailable_says_when_to_come_back(client):
