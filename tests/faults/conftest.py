@@ -22,6 +22,17 @@ QUICK = {
 
 
 @pytest.fixture
+def lease_seconds() -> float:
+    return LEASE_SECONDS
+
+
+@pytest.fixture
+def quick() -> dict[str, str]:
+    """Settings that make everything that waits for a lease quick."""
+    return dict(QUICK)
+
+
+@pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
 

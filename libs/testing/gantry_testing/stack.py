@@ -85,6 +85,7 @@ class Stack:
         self.s3 = S3Server(folder / "s3") if store == "s3" else None
         self._partitions = dict(partitions or {})
         self._extra = dict(environment or {})
+        self._own: dict[str, dict[str, str]] = {}
         self._children: dict[str, ChildProcess] = {}
         names = [*BY_NAME, "dimse"]
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
@@ -196,6 +197,10 @@ class Stack:
             if server is not None:
                 server.kill()
                 server.after_stop()
+
+    def set_environment(self, name: str, environment: Mapping[str, str]) -> None:
+        """Add to the environment of one service, from its next start on."""
+        self._own[name] = dict(environment)
 
     def launch(self, name: str) -> None:
         """Start a service and do not wait."""
@@ -315,7 +320,7 @@ class Stack:
             argv=(sys.executable, "-P", "-m", service.module, *service.arguments),
             log_file=self.logs / f"{service.name}.log",
             cwd=self.folder,
-            env=self.environment(port),
+            env=self.environment(port) | self._own.get(service.name, {}),
             ready=lambda: _says_ready(port),
             ready_seconds=90.0,
             grace_seconds=30.0,

@@ -1,0 +1,85 @@
+"""OHIF in Chromium on a whole archive: what a person would see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gantry_testing.synthetic import PixelPlan, phantoms
+from gantry_testing.viewer import coloured, difference, shows_picture
+
+pytestmark = pytest.mark.chromium
+
+
+def test_the_list_shows_every_study(viewer, studies):
+    viewer.open("")
+    viewer.wait_for_rows(len(studies))
+    text = viewer.text()
+    assert [study.description for study in studies.values() if study.description not in text] == []
+    assert viewer.complaints() == []
+
+
+@pytest.mark.parametrize("name", ["CT", "MR", "JPEG 2000"])
+def test_a_study_opens_by_its_address_and_shows_its_picture(viewer, studies, name):
+    viewer.open_study(studies[name].study_uid)
+    viewer.wait_for_picture()
+    assert f"(1/{len(studies[name].instances)})" in viewer.text()
+    assert viewer.complaints() == []
+
+
+def test_an_ultrasound_loop_moves_when_it_is_played(viewer, studies):
+    viewer.open_study(studies["US cine"].study_uid)
+    still = viewer.wait_for_picture()
+    viewer.page.locator("[data-cy=cine-player-play-pause]").click()
+    viewer.wait_for(lambda: is_another(still, viewer.viewport()), "another picture of the loop")
+    assert viewer.complaints() == []
+
+
+def is_another(one, other):
+    return (
+        other is not None and one.shape == other.shape and shows_picture(other) and difference(one, other) > 1
+    )
+
+
+def test_a_segmentation_lies_in_colour_over_its_images(viewer, studies):
+    viewer.open_study(studies["SEG"].study_uid)
+    plain = viewer.wait_for_picture()
+    assert coloured(plain) < 2000
+    viewer.page.get_by_text("Disc").first.dblclick()
+    viewer.page.get_by_role("button", name="Yes").click(timeout=60_000)
+    viewer.wait_for(lambda: is_coloured(viewer.viewport()), "colour over the picture")
+    assert viewer.complaints() == []
+
+
+def is_coloured(shot):
+    return shot is not None and shows_picture(shot) and coloured(shot) > 10_000
+
+
+def test_a_document_is_shown_as_a_page_with_text(viewer, studies):
+    viewer.open_study(studies["PDF"].study_uid)
+    document = viewer.page.locator('object[data^="blob:"]')
+    viewer.wait_for(lambda: is_page(viewer.shot(document)), "a white page with something on it")
+    assert viewer.complaints() == []
+
+
+def is_page(shot):
+    if shot is None:
+        return False
+    paper = shot[:, shot.shape[1] // 2 :]
+    return (paper > 250).mean() > 0.5 and (paper < 60).all(axis=2).sum() > 50
+
+
+@pytest.mark.parametrize("what", ["nothing", "a scale bar", "a message"])
+def test_a_canvas_without_a_picture_is_not_taken_for_one(what):
+    shot = np.zeros((400, 400, 3), np.uint8)
+    if what == "a scale bar":
+        shot[380:384, 100:300] = 255
+    if what == "a message":
+        shot[150:250, 100:300] = 200
+        shot[190:210, 120:280:3] = 20
+    assert not shows_picture(shot)
+
+
+def test_a_slice_is_taken_for_a_picture():
+    values = phantoms.thorax(0.5, PixelPlan(400, 400))
+    shot = np.clip(values / 8, 0, 255).astype(np.uint8)
+    assert shows_picture(np.repeat(shot[:, :, None], 3, axis=2))
