@@ -49,12 +49,14 @@ def settle_and_audit():
     return _settle_and_audit
 
 
-def _settle_and_audit(stack: Stack, sent: list[SentInstance], *, seconds: float = 60.0) -> Report:
+def _settle_and_audit(
+    stack: Stack, sent: list[SentInstance], *, seconds: float = 60.0, orphan_age: timedelta = timedelta(0)
+) -> Report:
+    # Then nothing is under way: an object that no manifest names now will never be named.
     wait_for(lambda: not journal_entries(stack), "every batch to be closed and decided", seconds)
     settings = stack.store_settings
     target = Target(stack.store_url, SEAL_KEYS, stack.index_dsn, stack.health_url("gateway"), settings)
-    # Nothing is under way: an object that no manifest names now will never be named.
-    return audit_now(sent, target, orphan_age=timedelta(0))
+    return audit_now(sent, target, orphan_age=orphan_age)
 
 
 def journal_entries(stack: Stack) -> list[str]:

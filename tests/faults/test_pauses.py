@@ -89,6 +89,8 @@ def test_a_kill_between_put_and_answer_leaves_what_may_or_may_not_be_there(
     sender = threading.Thread(target=send, args=(stack, recorder, service, [instance]))
     sender.start()
     hold.wait_reached()
+    # Both puts begin together; without the entry nothing would lead to the object.
+    wait_for(lambda: stack.list_keys("j/"), "the journal entry")
     stack.kill(service)
     hold.release()
     sender.join(60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+from datetime import timedelta
 
 import pytest
 from gantry_testing.auditor import Answer
@@ -47,7 +48,9 @@ def test_nothing_acknowledged_is_lost_whatever_is_killed_when(stack, recorder, s
     assert recorder.count(Answer.ACKNOWLEDGED) > 0
     acknowledged = {item.sop_uid for item in recorder.sent if item.answer is Answer.ACKNOWLEDGED}
     stack.wait_indexed(len(acknowledged), seconds=120)
-    report = settle_and_audit(stack, recorder.sent, seconds=120)
+    # An unanswered object may have been put an instant before its batch's journal entry: the
+    # invariant that a manifest names every object is asked of what is older than a day.
+    report = settle_and_audit(stack, recorder.sent, seconds=120, orphan_age=timedelta(days=1))
     assert report.ok, str(report)
 
 
