@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gantry_dicom.errors import NotAuthenticated, NotFound
 
-from gantry_access.feed import PolicyFeed
 from gantry_access.policy import (
     POLICIES,
     Action,
@@ -19,6 +19,10 @@ from gantry_access.policy import (
     require,
 )
 from gantry_access.roles import RULES
+
+if TYPE_CHECKING:
+    # Only who goes by snapshots loads what checks signatures.
+    from gantry_access.feed import PolicyFeed
 
 # The policy that goes by snapshots; the others are named in ``POLICIES``.
 RULES_POLICY = "rules"

@@ -10,8 +10,11 @@ from contextlib import asynccontextmanager
 from gantry_web.app import make_app
 from gantry_web.lifeline import end_with_parent
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from gantry_gateway.bootstrap import running
+from gantry_gateway.entrypoints.browser_rules import BrowserRules
+from gantry_gateway.entrypoints.recording import RecordAccess
 from gantry_gateway.entrypoints.routes import routes
 from gantry_gateway.entrypoints.viewer import viewer_routes
 from gantry_gateway.settings import GatewaySettings
@@ -32,5 +35,11 @@ def create_app(settings: GatewaySettings | None = None) -> Starlette:
             yield
             state["ready"] = False
 
+    origins = [origin for item in chosen.cors_origins.split(",") if (origin := item.strip())]
+    rules = Middleware(
+        BrowserRules, origins=origins, https=chosen.public_base_url.lower().startswith("https:")
+    )
     table = [*routes(), *viewer_routes(chosen.viewer_folder, chosen.public_base_url)]
-    return make_app(table, ready=lambda: state["ready"], lifespan=lifespan)
+    return make_app(
+        table, ready=lambda: state["ready"], lifespan=lifespan, middleware=[rules, Middleware(RecordAccess)]
+    )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gantry_access.policy import POLICIES, Policy
+from gantry_access.assembly import Access, AccessSettings, make_access
 from gantry_dicom.gate import GateLimits
 from gantry_index.pools import IndexPool, Purpose, open_pool
 from gantry_index.reader import IndexReader
@@ -31,7 +31,7 @@ class Components:
     """What the entry points run on; none of it is connected before it is first used."""
 
     settings: GatewaySettings
-    policy: Policy
+    access: Access
     store: ObjectStore
     pool: IndexPool
     index: IndexReader
@@ -60,7 +60,17 @@ def build(settings: GatewaySettings) -> Components:
     )
     return Components(
         settings=settings,
-        policy=POLICIES[settings.policy],
+        access=make_access(
+            AccessSettings(
+                "gateway",
+                settings.policy,
+                settings.redis_url,
+                max_age=settings.policy_max_age_seconds,
+                log_folder=settings.access_log_folder,
+            ),
+            store,
+            sealer,
+        ),
         store=store,
         pool=pool,
         index=IndexReader(pool),
@@ -89,12 +99,14 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Components]:
     """Build the parts, start what listens, and close everything in order at the end."""
     configure("gateway", settings.log_level, settings.otlp_endpoint)
     parts = build(settings)
+    await parts.access.start()
     await parts.verdicts.start()
     try:
         yield parts
     finally:
         # First the batch in hand gets its manifest; the rest may go in any order.
         await parts.receiver.close()
+        await parts.access.close()
         await parts.verdicts.close()
         await parts.publisher.close()
         await parts.pool.close()

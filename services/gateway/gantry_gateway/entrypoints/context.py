@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from gantry_access.policy import Action, Principal, Resource, require
-from gantry_dicom.errors import BadRequest, NotFound
+from gantry_access.point import ANONYMOUS
+from gantry_access.policy import Action, Principal, Resource
+from gantry_dicom.errors import BadRequest, GantryError, NotFound
 from gantry_dicom.uids import is_valid_uid
 from gantry_objectstore.keys import is_partition
 from starlette.requests import Request
 
 from gantry_gateway.bootstrap import Components
+from gantry_gateway.entrypoints.credentials import token_of
+from gantry_gateway.entrypoints.recording import note_refusal, remember_caller
 
 DEFAULT_PARTITION = "main"
 # What may go into documents as it is: a name or address, a port, a path of plain segments.
@@ -42,11 +45,23 @@ def uid_of(request: Request, name: str) -> str | None:
 
 
 def authorise(request: Request, action: Action) -> Principal:
-    """Ask the policy point; raises ``NotAllowed``. Returns who the caller is."""
-    peer = request.client.host if request.client else ""
-    principal = Principal(name="anonymous", peer_address=peer)
-    resource = Resource(partition_of(request), uid_of(request, "study"))
-    require(components(request).policy, principal, action, resource)
+    """Ask the policy point; returns who the caller is.
+
+    Raises ``NotAuthenticated``, ``NotAllowed``, ``NotFound`` for a partition where the caller may
+    do nothing, and ``Unavailable`` while the rules are not known.
+    """
+    parts = components(request)
+    principal = Principal(ANONYMOUS, request.client.host if request.client else "")
+    try:
+        if parts.access.point.feed is not None:
+            token = token_of(request, _root(request))
+            principal = parts.access.point.bearer(token, principal.peer_address)
+        resource = Resource(partition_of(request), uid_of(request, "study"))
+        decision = parts.access.point.require(principal, action, resource)
+    except GantryError as error:
+        note_refusal(request, parts, principal, error)
+        raise
+    remember_caller(request, principal, decision.rule)
     return principal
 
 
@@ -56,10 +71,14 @@ def base_url(request: Request) -> str:
     The configured base wins; else scheme and host come from Forwarded or X-Forwarded-*
     (RFC 7239), else from the request itself.
     """
-    root = components(request).settings.public_base_url.rstrip("/") or _requested_root(request)
+    root = _root(request)
     if "partition" not in request.path_params:
         return f"{root}/dicom-web"
     return f"{root}/partitions/{partition_of(request)}/dicom-web"
+
+
+def _root(request: Request) -> str:
+    return components(request).settings.public_base_url.rstrip("/") or _requested_root(request)
 
 
 def _requested_root(request: Request) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gantry.access.v1.access_pb2 import ACCESS_KIND_SEARCH
 from gantry_access.policy import Action
 from gantry_dicom.errors import NotAcceptable
 from gantry_dicom.facts import BASE_MARK
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gantry_gateway.entrypoints.context import authorise, base_url, components, partition_of, uid_of
+from gantry_gateway.entrypoints.recording import note_access
 from gantry_gateway.media_types import choose, parse_accept
 
 DICOM_JSON = "application/dicom+json"
@@ -59,6 +61,7 @@ async def _search(request: Request, level: Level) -> Response:
         default_limit=parts.settings.search_default_limit,
         max_limit=parts.settings.search_maximum_limit,
     )
+    note_access(request, parts, ACCESS_KIND_SEARCH, partition=partition_of(request), study_uid=study_uid)
     page = await parts.index.search(parsed.query)
     body = b"[" + b",".join(page.documents) + b"]"
     answer = Response(

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
+from gantry.access.v1.access_pb2 import ACCESS_KIND_STORE
 from gantry.reception.v1.reception_pb2 import CHANNEL_STOW, Source
 from gantry_access.policy import Action
-from gantry_dicom.errors import BadRequest, UnsupportedMediaType
+from gantry_dicom.errors import BadRequest, GantryError, UnsupportedMediaType
 from gantry_dicom.gate import GateLimits
+from gantry_telemetry.logs import get_logger
 from gantry_web.problems import RETRY_AFTER_SECONDS
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from gantry_gateway.entrypoints.context import authorise, base_url, components, partition_of, uid_of
 from gantry_gateway.entrypoints.qido import DICOM_JSON, require_dicom_json
+from gantry_gateway.entrypoints.recording import note_access
 from gantry_gateway.media_types import parse_media_type
 from gantry_gateway.stow_answer import PartResult, Stored, answer_body, status_of
 from gantry_gateway.stow_intake import StowIntake, StowLimits
+
+log = get_logger(__name__)
 
 _DICOM = "application/dicom"
 
@@ -44,6 +49,7 @@ async def store_instances(request: Request) -> Response:
         source=Source(channel=CHANNEL_STOW, peer_address=principal.peer_address, principal=principal.name),
     )
     results = await _take_in(request, intake)
+    _note(request, results)
     return _answer(results, base_url(request))
 
 
@@ -72,6 +78,26 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
             yield chunk
     except ClientDisconnect:
         raise BadRequest("the body ends early") from None
+
+
+def _note(request: Request, results: list[PartResult]) -> None:
+    studies: dict[str, list[str]] = {}
+    for result in results:
+        if isinstance(result, Stored):
+            studies.setdefault(result.study_instance_uid, []).append(result.sop_instance_uid)
+    for study_uid, sop_uids in studies.items():
+        try:
+            note_access(
+                request,
+                components(request),
+                ACCESS_KIND_STORE,
+                partition=partition_of(request),
+                study_uid=study_uid,
+                sop_uids=sop_uids,
+            )
+        except GantryError as trouble:
+            # They are stored, and the journal says by whom: the sender must hear that.
+            log.warning("store_not_recorded", reason=trouble.outcome.value)
 
 
 def _answer(results: list[PartResult], base: str) -> Response:

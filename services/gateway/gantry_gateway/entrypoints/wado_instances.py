@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gantry.access.v1.access_pb2 import ACCESS_KIND_RETRIEVE
 from gantry_access.policy import Action
 from gantry_dicom.errors import NotAcceptable, NotFound
 from gantry_index.records import StoredInstance
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gantry_gateway.entrypoints.context import authorise, components, partition_of, uid_of
+from gantry_gateway.entrypoints.recording import note_access
 from gantry_gateway.instance_parts import InstanceParts
 from gantry_gateway.media_types import parse_accept
 from gantry_gateway.outgoing import respond
@@ -45,4 +47,12 @@ async def find_instances(request: Request) -> list[StoredInstance]:
     )
     if not instances:
         raise NotFound("nothing is stored under these UIDs")
+    note_access(
+        request,
+        components(request),
+        ACCESS_KIND_RETRIEVE,
+        partition=partition_of(request),
+        study_uid=study_uid,
+        sop_uids=[instance.sop_uid for instance in instances],
+    )
     return instances

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
+from gantry.access.v1.access_pb2 import ACCESS_KIND_RETRIEVE
 from gantry_access.policy import Action
 from gantry_dicom.errors import NotFound
 from gantry_dicom.facts import BASE_MARK
@@ -17,6 +18,7 @@ from starlette.responses import Response
 
 from gantry_gateway.entrypoints.context import authorise, base_url, components, partition_of, uid_of
 from gantry_gateway.entrypoints.qido import DICOM_JSON, require_dicom_json
+from gantry_gateway.entrypoints.recording import note_access
 
 # zlib level 6 costs ten times as much and saves a third; the cache pays for neither twice.
 _GZIP_LEVEL = 2
@@ -40,6 +42,14 @@ async def retrieve_metadata(request: Request) -> Response:
     version = await parts.index.metadata_version(*place)
     if not version:
         raise NotFound("nothing is stored under these UIDs")
+    note_access(
+        request,
+        parts,
+        ACCESS_KIND_RETRIEVE,
+        partition=partition_of(request),
+        study_uid=study_uid,
+        sop_uids=[sop_uid] if (sop_uid := uid_of(request, "instance")) else [],
+    )
     gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
     headers = {"ETag": _etag(version, base, gzip=gzip), "Vary": "Accept, Accept-Encoding"}
     if _names(request.headers.get("if-none-match", ""), headers["ETag"]):
