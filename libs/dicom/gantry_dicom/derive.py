@@ -99,7 +99,7 @@ def derive(
     fragments = encoded.fragments
     base = bulk_data_base(study_instance_uid, series_instance_uid, sop_instance_uid)
     uids = {_STUDY_INSTANCE_UID: study_instance_uid, _SERIES_INSTANCE_UID: series_instance_uid}
-    metadata = close_object(close_run(_with_assigned(fragments, uids), base))
+    metadata = close_object(close_run(_with_assigned(fragments, uids), base, declared=encoded.declared))
     # The identifying UIDs as the gate read them; the metadata keep what the object says.
     fragments |= {
         _SOP_CLASS_UID: _uid_fragment(_SOP_CLASS_UID, sop_class_uid),

@@ -82,6 +82,8 @@ class Level:
     path: Path = ()
     parent: Level | None = None
     fragments: Fragments = field(default_factory=dict)
+    # Whether the data set names a character set of its own.
+    declared: bool = False
     # Pixel Representation of this level, None where it has none or nobody asked yet.
     signed: bool | None = None
 
@@ -220,6 +222,7 @@ def _encode_new(run: Run, level: Level, element: Element, raw: bytes, table: dic
 def _set_character_sets(run: Run, level: Level, element: Element) -> None:
     value = level.buffer[element.value_offset : element.value_offset + element.length]
     level.sets = character_sets(value)
+    level.declared = bool(value.strip(b"\0 "))
     if not level.sets.exact:
         run.odd(level.path, element.tag, "character set name")
 

@@ -61,13 +61,14 @@ def bulk_data_base(study_instance_uid: str, series_instance_uid: str, sop_instan
     return BASE_MARK + path.encode("ascii")
 
 
-def close_run(fragments: Fragments, base: bytes) -> bytes:
+def close_run(fragments: Fragments, base: bytes, *, declared: bool = False) -> bytes:
     """Join the fragments of an object: Specific Character Set in its place, URIs complete.
 
-    Specific Character Set is ISO_IR 192 when there is text beyond ASCII, else absent.
+    Specific Character Set is ISO_IR 192 when there is text beyond ASCII or the source
+    ``declared`` one, else absent.
     """
     body = b"".join(fragments.values())
-    if not body.isascii():
+    if declared or not body.isascii():
         head = b"".join(_before(fragments, SPECIFIC_CHARACTER_SET))
         body = head + CHARACTER_SET_FRAGMENT + body[len(head) :]
     return body.replace(BULK_MARK, base)

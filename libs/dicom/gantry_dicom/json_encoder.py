@@ -6,8 +6,8 @@ chunk is taken from the ``EncoderMemo``. What holds for every object:
 
 * Attributes are ordered by tag whatever the order in the file; of duplicates the first counts.
   Group lengths and groups 0000 and 0002 are left out (F.2.2).
-* The text is UTF-8. Specific Character Set is ISO_IR 192 when an object holds text beyond ASCII
-  and absent otherwise, never the label of the source.
+* The text is UTF-8. Specific Character Set is ISO_IR 192 when the source names a character set or
+  an object holds text beyond ASCII, and absent otherwise; never the label of the source.
 * Pixel data always go by ``BulkDataURI``; other octets (OB OD OF OL OV OW UN) above
   ``INLINE_LIMIT`` too, below it they are ``InlineBinary``. Octets of big endian data sets are
   given in little endian order.
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 # Raised whenever the same header would be encoded differently: stored JSON is derived again.
-ENCODER_VERSION = 1
+ENCODER_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class EncodedHeader:
 
     fragments: Fragments
     oddities: tuple[str, ...]
+    # Whether the source names a character set.
+    declared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ def encode_header(
     """
     encoded = encode_elements(header, memo)
     base = bulk_data_base(study_instance_uid, series_instance_uid, sop_instance_uid)
-    return EncodedObject(close_object(close_run(encoded.fragments, base)), encoded.oddities)
+    return EncodedObject(
+        close_object(close_run(encoded.fragments, base, declared=encoded.declared)), encoded.oddities
+    )
 
 
 def encode_elements(header: DataSetHeader, memo: EncoderMemo | None = None) -> EncodedHeader:
@@ -93,17 +97,17 @@ def encode_elements(header: DataSetHeader, memo: EncoderMemo | None = None) -> E
     """
     run = Run(memo)
     try:
-        fragments = _encode_top(run, header)
+        fragments, declared = _encode_top(run, header)
     except Malformed:
         return EncodedHeader(*encode_with_pydicom(header))
-    return EncodedHeader(fragments, tuple(run.oddities))
+    return EncodedHeader(fragments, tuple(run.oddities), declared)
 
 
-def _encode_top(run: Run, header: DataSetHeader) -> Fragments:
+def _encode_top(run: Run, header: DataSetHeader) -> tuple[Fragments, bool]:
     before, after = header.before_pixel_data, header.after_pixel_data
     level = Level(before, 0, len(before), header.encoding, DEFAULT)
     encode_level(run, level)
-    fragments = level.fragments
+    fragments, declared = level.fragments, level.declared
     if header.pixel_data_tag is not None:
         _add(run, fragments, header.pixel_data_tag, _pixel_data(header))
     if after:
@@ -113,7 +117,7 @@ def _encode_top(run: Run, header: DataSetHeader) -> Fragments:
         for tag, made in level.fragments.items():
             _add(run, fragments, tag, made)
     tags = list(fragments)
-    return fragments if tags == sorted(tags) else dict(sorted(fragments.items()))
+    return (fragments if tags == sorted(tags) else dict(sorted(fragments.items()))), declared
 
 
 def _add(run: Run, fragments: Fragments, tag: int, made: bytes) -> None:

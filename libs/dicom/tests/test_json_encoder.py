@@ -203,9 +203,19 @@ def test_o11_text_beyond_ascii_is_labelled_iso_ir_192():
     }
 
 
-def test_o11_ascii_text_carries_no_label_of_its_source():
+def test_o11_the_label_of_the_source_is_replaced_by_what_is_true_of_the_json():
     data_set = element(0x00080005, "CS", b"\\ISO 2022 IR 87") + element(0x00081030, "LO", b"Hip ")
-    assert encoded(data_set) == {"00081030": {"vr": "LO", "Value": ["Hip"]}}
+    assert encoded(data_set) == {
+        "00080005": {"vr": "CS", "Value": ["ISO_IR 192"]},
+        "00081030": {"vr": "LO", "Value": ["Hip"]},
+    }
+
+
+@pytest.mark.parametrize("label", [None, b"", b"  "])
+def test_o11_ascii_text_of_a_source_without_a_label_has_none(label):
+    source = b"" if label is None else element(0x00080005, "CS", label)
+    found = encoded(source + element(0x00081030, "LO", b"Hip "))
+    assert found == {"00081030": {"vr": "LO", "Value": ["Hip"]}}
 
 
 def test_the_label_stands_in_tag_order_even_where_the_source_has_none():
