@@ -99,6 +99,11 @@ RECOUNTS: dict[str, str] = {
         SELECT i.sop_uid, i.partition, t.partition
         FROM instance i JOIN study t ON t.id = i.study_pk JOIN series s ON s.id = i.series_pk
         WHERE i.partition <> t.partition OR s.study_pk <> t.id""",
+    # No foreign key holds it: it would cost an eighth of an insert.
+    "instance-segment": """
+        SELECT i.sop_uid, i.segment_pk::text, coalesce(g.series_pk::text, 'no segment')
+        FROM instance i LEFT JOIN segment g ON g.id = i.segment_pk
+        WHERE g.id IS NULL OR g.series_pk <> i.series_pk""",
     "documents-present": """
         SELECT t.study_uid, 'study', 'no document'
         FROM study t LEFT JOIN study_document d ON d.study_pk = t.id WHERE d.study_pk IS NULL
