@@ -1,0 +1,1 @@
+"""What starts the service: HTTP, and the commands of an operator."""
