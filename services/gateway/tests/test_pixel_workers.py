@@ -9,10 +9,7 @@ import pytest
 from gantry_dicom.errors import BadRequest, CannotProcess
 from gantry_gateway.adapters.byte_cache import ByteCache
 from gantry_gateway.adapters.pixel_workers import PixelWorkers
-
-
-def _refuse():
-    raise BadRequest("this is wrong")
+from gantry_gateway.media_types import parse_media_type
 
 
 @pytest.fixture
@@ -27,8 +24,8 @@ async def test_a_job_runs_and_its_result_comes_back(workers):
 
 
 async def test_our_own_error_of_a_job_is_the_callers(workers):
-    with pytest.raises(BadRequest, match="wrong"):
-        await workers.run(_refuse)
+    with pytest.raises(BadRequest, match="malformed"):
+        await workers.run(parse_media_type, "no media type")
 
 
 async def test_any_other_error_of_a_job_says_that_the_frame_cannot_be_decoded(workers):
