@@ -48,14 +48,14 @@ def _run(options: argparse.Namespace) -> int:
         from gantry_cli.viewer import fetch_viewer
 
         return fetch_viewer(options.tools, optional=options.optional)
-    from gantry_cli.viewer import find_viewer
+    from gantry_cli.viewer import chosen_viewer
 
     stack = StackOptions(
         state=options.state.absolute(),
         store=options.store,
         http_port=options.http_port,
         dimse_port=options.dimse_port,
-        viewer=options.viewer.absolute() if options.viewer is not None else find_viewer(),
+        viewer=chosen_viewer(options.viewer),
     )
     if options.command == "demo":
         from gantry_cli.demo import demo

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gantry_dicom.errors import GantryError
+from gantry_dicom.errors import BadRequest, GantryError
 
 from gantry_cli.exits import OK
 from gantry_cli.terminal import say
@@ -29,6 +29,15 @@ def fetch_viewer(tools: Path, *, optional: bool) -> int:
         return OK
     say(f"The viewer is in {folder}")
     return OK
+
+
+def chosen_viewer(given: Path | None) -> Path | None:
+    """Return the viewer's folder that was asked for, or one fetched earlier. Raises ``BadRequest``."""
+    if given is None:
+        return find_viewer()
+    if not (given / "index.html").is_file():
+        raise BadRequest(f"{given} holds no viewer; `gantry viewer fetch` makes such a folder")
+    return given.absolute()
 
 
 def find_viewer(tools: Path = DEFAULT_TOOLS) -> Path | None:

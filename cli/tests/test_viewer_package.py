@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from gantry_cli import exits, viewer_package
 from gantry_cli.__main__ import main
+from gantry_cli.lifecycle import describe
+from gantry_cli.options import StackFacts
 from gantry_cli.viewer import find_viewer
 from gantry_cli.viewer_package import ARCHIVE, NAME, VERSION, NotFetched, fetch, prepare, verify
 from gantry_dicom.errors import CannotProcess
@@ -164,3 +166,17 @@ def test_set_up_goes_on_without_a_viewer(tmp_path: Path, npm, capsys: pytest.Cap
     assert "Gantry runs without it" in told
     assert main(arguments) == exits.FAILED
     assert "offline" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_viewer_is_refused_before_anything_starts(tmp_path: Path, capsys):
+    assert main(["up", "--state", str(tmp_path / "state"), "--viewer", str(tmp_path)]) == exits.FAILED
+    assert "holds no viewer" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_stack_without_a_viewer_says_how_to_get_one():
+    facts = {"dicomweb_url": "http://a/dicom-web", "dimse_host": "a", "dimse_port": 1, "ae_title": "A"}
+    without = list(describe(StackFacts(**facts, store="file")))
+    assert any("Viewer" in line and "gantry viewer fetch" in line for line in without)
+    within = list(describe(StackFacts(**facts, store="file", viewer_url="http://a/viewer/")))
+    assert "  Viewer    http://a/viewer/" in within
