@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ SPOOLED = metrics.gauge("gantry_access_spool_bytes", "Access events and batches 
 
 # Distinct refusals kept of one window; a scan must not fill the spool.
 _REFUSALS_PER_WINDOW = 1000
+# How long an end waits for the bucket.
+_CLOSING_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +168,24 @@ class AccessLog:
         """Write what is in hand, close the chain and deliver; what cannot be delivered stays."""
         if self._delivering is None or self._spool is None:
             return
-        # Not cancelled: a thread of it would go on and meet ours.
         self._ending = True
         self._full.set()
-        await asyncio.gather(self._delivering, return_exceptions=True)
+        in_time = await _ends_in_time(self._delivering)
         with self._lock:
             self._stopping = True
             self._wake.notify()
         await asyncio.to_thread(self._thread.join)
-        if await self._deliver(self._spool, self._spool.segments(), self._closing("ended")):
-            await asyncio.to_thread(self._spool.remove)
+        spool, self._spool = self._spool, None
+        if not in_time or not await _ends_in_time(self._deliver_the_rest(spool)):
+            # The folder stays, and its lock ends with the process.
+            log.warning("access_records_not_delivered", reason="timeout")
+
+    async def _deliver_the_rest(self, spool: SpoolFolder) -> None:
+        segments = await asyncio.to_thread(spool.segments)
+        if await self._deliver(spool, segments, self._closing("ended")):
+            await asyncio.to_thread(spool.remove)
         else:
-            self._spool.let_go()
-        self._spool = None
+            spool.let_go()
 
     async def flush(self) -> bool:
         """End the window now and deliver; returns whether everything is in the bucket."""
@@ -187,6 +194,8 @@ class AccessLog:
         async with self._one_at_a_time:
             rotated: Future[list[Path]] = Future()
             with self._lock:
+                if self._stopping:
+                    raise AccessLogBroken("the access log is not open")
                 self._rotate = rotated
                 self._wake.notify()
             return await self._deliver(self._spool, await asyncio.wrap_future(rotated))
@@ -194,9 +203,7 @@ class AccessLog:
     # -- the thread that writes
 
     def _open(self) -> None:
-        spool = SpoolFolder.take(self._settings.folder / self.writer)
-        if spool is None:
-            raise FileExistsError(self.writer)
+        spool = SpoolFolder.make(self._settings.folder / self.writer)
         self._segment = spool.open_segment()
         opened = frame(marker(OPENED, int(self._wall_clock() * 1e6)))
         with self._lock:
@@ -263,12 +270,14 @@ class AccessLog:
 
     async def _deliver_for_ever(self) -> None:
         await self._deliver_left_behind()
-        while not self._ending:
+        while True:
             try:
                 async with asyncio.timeout(self._settings.window):
                     await self._full.wait()
             except TimeoutError:
                 pass
+            if self._ending:
+                return
             self._full.clear()
             try:
                 await self.flush()
@@ -332,6 +341,15 @@ class AccessLog:
         with self._lock:
             self._waiting_bytes = size + sum(len(data) for data, _ in self._queue)
         SPOOLED.set(size)
+
+
+async def _ends_in_time(work: Awaitable[None]) -> bool:
+    try:
+        async with asyncio.timeout(_CLOSING_SECONDS):
+            await work
+    except TimeoutError:
+        return False
+    return True
 
 
 def _make_batches(

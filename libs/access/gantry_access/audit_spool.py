@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -45,20 +44,36 @@ class SpoolFolder:
         self._lock = lock
 
     @classmethod
+    def make(cls, folder: Path) -> SpoolFolder:
+        """Return a new folder. Raises ``OSError``, also when there is one of that name."""
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(mode=0o700)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        # Nobody can want it so soon but a process that looks for what the dead have left.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink == 0:
+            os.close(lock)
+            raise FileNotFoundError(folder)
+        sync_folder(folder)
+        sync_folder(folder.parent)
+        return cls(folder, lock)
+
+    @classmethod
     def take(cls, folder: Path) -> SpoolFolder | None:
-        """Return the folder, made if need be, or ``None`` when another process has it."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Return a folder that a dead process left, or ``None`` when somebody has it or it is gone."""
+        try:
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever had it may have removed it before letting it go.
-            if os.fstat(lock).st_nlink == 0:
-                os.close(lock)
-                return None
         except OSError:
             os.close(lock)
             return None
-        sync_folder(folder.parent)
+        # Whoever had it may have removed it before letting it go.
+        if os.fstat(lock).st_nlink == 0:
+            os.close(lock)
+            return None
         return cls(folder, lock)
 
     def open_segment(self) -> int:
@@ -117,7 +132,12 @@ class SpoolFolder:
 
     def remove(self) -> None:
         """Remove the folder: everything is in the bucket and nothing more will come."""
-        shutil.rmtree(self.path)
+        for path in self.path.iterdir():
+            if path.name != "lock":
+                path.unlink()
+        # The lock last: a folder without one would be nobody's for ever.
+        (self.path / "lock").unlink()
+        self.path.rmdir()
         os.close(self._lock)
 
     def let_go(self) -> None:

@@ -247,6 +247,16 @@ async def test_a_living_writers_folder_is_left_alone(tmp_path, make_log):
     assert list((tmp_path / "spool" / first.writer).glob("*.events"))
 
 
+async def test_what_was_delivered_is_not_taken_again(tmp_path):
+    spool = SpoolFolder.make(tmp_path / "w")
+    assert SpoolFolder.take(tmp_path / "w") is None
+    spool.let_go()
+    again = SpoolFolder.take(tmp_path / "w")
+    again.remove()
+    assert SpoolFolder.take(tmp_path / "w") is None
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_a_torn_end_of_a_segment_is_left_out(tmp_path):
     whole = frame(AccessRecord(principal="a")) + frame(AccessRecord(principal="b"))
     for cut in range(len(whole)):
@@ -257,7 +267,7 @@ async def test_a_torn_end_of_a_segment_is_left_out(tmp_path):
 
 
 async def test_a_segment_that_is_a_batch_already_becomes_no_second_one(tmp_path):
-    spool = SpoolFolder.take(tmp_path / "w")
+    spool = SpoolFolder.make(tmp_path / "w")
     os.write(descriptor := spool.open_segment(), frame(AccessRecord(principal="a")))
     os.close(descriptor)
     (segment,) = spool.segments()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from gantry_access.policy import POLICIES
+from gantry_access.assembly import Access, AccessSettings, make_access
 from gantry_dicom.gate import GateLimits
 from gantry_messaging.publisher import IndexPublisher
 from gantry_messaging.verdicts import VerdictListener
 from gantry_objectstore.sealing import Sealer
-from gantry_objectstore.store import StoreSettings, open_store
+from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
 from gantry_reception.receiver import Receiver
 from gantry_reception.settings import ReceiverSettings
 from gantry_reception.threads import ThreadedReceiver
@@ -25,6 +26,7 @@ class WorkerParts:
     """What a worker process runs on."""
 
     receiver: ThreadedReceiver
+    access: Access
     store_service: StoreService
     settling: Settling
 
@@ -39,22 +41,44 @@ def build_worker(settings: IngestSettings) -> WorkerParts:
     sealer = Sealer.from_text(settings.seal_keys)
     verdicts = VerdictListener(settings.redis_url, sealer)
 
-    def make() -> Receiver:
-        store = open_store(
+    def open_objects() -> ObjectStore:
+        return open_store(
             settings.store_url,
             options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
         )
+
+    def make() -> Receiver:
         return Receiver(
-            store,
+            open_objects(),
             sealer,
             IndexPublisher(settings.redis_url, sealer),
             ReceiverSettings(lease_seconds=settings.lease_seconds, store_id=settings.store_id),
         )
 
     receiver = ThreadedReceiver(make).start()
+    access = receiver.run(_start_access(settings, open_objects, sealer))
     receiver.run(verdicts.start())
     return WorkerParts(
         receiver,
-        StoreService(receiver, POLICIES[settings.policy], GateLimits(), lambda: verdicts.reply_to),
+        access,
+        StoreService(receiver, access, GateLimits(), lambda: verdicts.reply_to),
         Settling(verdicts, receiver.run, seconds=settings.settle_seconds),
     )
+
+
+async def _start_access(
+    settings: IngestSettings, open_objects: Callable[[], ObjectStore], sealer: Sealer
+) -> Access:
+    access = make_access(
+        AccessSettings(
+            "ingest",
+            settings.policy,
+            settings.redis_url,
+            max_age=settings.policy_max_age_seconds,
+            log_folder=settings.access_log_folder,
+        ),
+        open_objects(),
+        sealer,
+    )
+    await access.start()
+    return access

@@ -33,6 +33,11 @@ class IngestSettings(BaseSettings):
     seal_keys: str
     # Which policy stands before every DIMSE service; nothing is allowed until one is chosen.
     policy: str = "closed"
+    # The oldest policy snapshot that is gone by, in seconds; 0 is as long as it says of itself.
+    policy_max_age_seconds: float = Field(default=0.0, ge=0)
+    # Where access records wait for the bucket, on a disk that outlives the process; the policy
+    # `rules` needs it.
+    access_log_folder: str = ""
     otlp_endpoint: str | None = None
     log_level: str = "INFO"
 

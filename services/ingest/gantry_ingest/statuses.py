@@ -8,6 +8,8 @@ from gantry_dicom.errors import GantryError, Outcome
 from gantry_dicom.refusals import Refused
 
 SUCCESS = 0x0000
+# PS3.7 C.5.24: refused, not authorised.
+NOT_AUTHORISED = 0x0124
 # Warning: coercion of data elements (PS3.4 B.2.3); the object is kept as sent.
 COERCED = 0xB000
 PROCESSING_FAILURE = 0x0110
@@ -15,8 +17,8 @@ PROCESSING_FAILURE = 0x0110
 C_STORE_STATUSES: Mapping[Outcome, int] = {
     Outcome.BAD_REQUEST: 0xC000,  # cannot understand
     Outcome.CANNOT_PROCESS: 0xC000,
-    Outcome.NOT_AUTHENTICATED: 0x0124,  # refused: not authorised
-    Outcome.NOT_ALLOWED: 0x0124,
+    Outcome.NOT_AUTHENTICATED: NOT_AUTHORISED,
+    Outcome.NOT_ALLOWED: NOT_AUTHORISED,
     Outcome.CONFLICT: 0x0111,  # duplicate SOP instance
     Outcome.UNAVAILABLE: 0xA700,  # refused: out of resources
     Outcome.OUT_OF_RESOURCES: 0xA700,
@@ -34,3 +36,8 @@ def c_store_status(error: GantryError) -> int:
     if isinstance(error, Refused):
         return error.reason.dimse_status
     return C_STORE_STATUSES[error.outcome]
+
+
+def c_echo_status(error: GantryError) -> int:
+    """Return the status of a C-ECHO that ``error`` ended (PS3.7 9.1.5 and C)."""
+    return NOT_AUTHORISED if error.outcome is Outcome.NOT_ALLOWED else PROCESSING_FAILURE

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from gantry.access.v1.access_pb2 import ACCESS_KIND_STORE
 from gantry.reception.v1.reception_pb2 import CHANNEL_DIMSE, Reception, Source
-from gantry_access.policy import Action, Policy, Principal, Resource, require
+from gantry_access.assembly import Access
+from gantry_access.policy import Decision, Principal
 from gantry_dicom.errors import GantryError
 from gantry_dicom.gate import UID_ASSIGNED, Admission, Expected, GateLimits, admit_data_set
 from gantry_dicom.refusals import Refused
@@ -16,6 +18,7 @@ from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import current_traceparent, span
 
+from gantry_ingest.access import C_STORE, Caller, allow
 from gantry_ingest.statuses import COERCED, PROCESSING_FAILURE, SUCCESS, c_store_status
 
 log = get_logger(__name__)
@@ -69,7 +72,7 @@ class StoreService:
     """What answers C-STORE requests."""
 
     receiver: BlockingReceiver
-    policy: Policy
+    access: Access
     limits: GateLimits
     # Names the channel on which verdicts are awaited; empty while there is none.
     reply_to: Callable[[], str]
@@ -89,8 +92,8 @@ class StoreService:
 
     def _store(self, request: StoreRequest) -> StoreAnswer:
         try:
-            principal = Principal(request.calling_ae_title, request.peer_address)
-            require(self.policy, principal, Action.STORE, Resource(request.partition))
+            caller = Caller(request.calling_ae_title, request.peer_address, request.partition)
+            principal, decision = allow(self.access, caller, C_STORE)
             admission = admit_data_set(
                 request.data_set,
                 request.transfer_syntax_uid,
@@ -118,9 +121,25 @@ class StoreService:
         except Exception:
             log.exception("store_failed", calling_ae_title=request.calling_ae_title)
             return StoreAnswer(PROCESSING_FAILURE)
+        self._note(principal, decision, request.partition, reception)
         BYTES.inc(reception.size)
         status = COERCED if UID_ASSIGNED in reception.warnings else SUCCESS
         return StoreAnswer(status, reception.object_key)
+
+    def _note(self, principal: Principal, decision: Decision, partition: str, reception: Reception) -> None:
+        try:
+            self.access.note(
+                ACCESS_KIND_STORE,
+                principal,
+                operation=C_STORE,
+                outcome=decision.rule,
+                partition=partition,
+                study_uid=reception.study_instance_uid,
+                sop_uids=[reception.sop_instance_uid],
+            )
+        except GantryError as trouble:
+            # It is stored, and the journal says by whom: the peer must hear that.
+            log.warning("store_not_recorded", reason=trouble.outcome.value)
 
 
 def _reason(error: GantryError) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import cast
 
+from gantry_dicom.errors import GantryError, Outcome
 from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import flush_traces
@@ -20,13 +21,14 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+from gantry_ingest.access import C_ECHO, Caller, admit, allow
 from gantry_ingest.adapters.association_server import HandOverServer
 from gantry_ingest.adapters.lobby import Lobby
 from gantry_ingest.adapters.slots import AssociationSlots
 from gantry_ingest.bootstrap import WorkerParts, build_worker, configure_process
 from gantry_ingest.contexts import add_supported_contexts, take_whatever_is_sent
 from gantry_ingest.settings import IngestSettings
-from gantry_ingest.statuses import SUCCESS
+from gantry_ingest.statuses import SUCCESS, c_echo_status
 from gantry_ingest.store import StoreRequest
 
 log = get_logger(__name__)
@@ -38,6 +40,10 @@ ENDED = metrics.counter("gantry_dimse_associations_ended", "Associations by how 
 _TICK_SECONDS = 0.2
 # PS3.8 Table 9-21: rejected-permanent by the service user, calling AE title not recognised ...
 _REJECT_CALLED = (0x01, 0x01, 0x07)
+# ... calling AE title not recognised, whatever of it is wrong ...
+_REJECT_CALLING = (0x01, 0x01, 0x03)
+# ... and rejected-transient, temporary congestion: the rules are not known, it may come again.
+_REJECT_FOR_NOW = (0x02, 0x03, 0x01)
 
 
 class Worker:
@@ -101,6 +107,7 @@ class Worker:
         # for an acceptor to release).
         for association in self._server.active_associations:
             association.abort()
+        self._parts.receiver.run(self._parts.access.close())
         self._parts.receiver.close()
         flush_traces()
         log.info("worker_stopped", worker=self._number)
@@ -140,9 +147,27 @@ class Worker:
             association.acse.send_reject(*_REJECT_CALLED)
             ENDED.labels("called-ae-title").inc()
             association.kill()
+            return
+        try:
+            admit(self._parts.access, self._caller(association))
+        except GantryError as error:
+            known = error.outcome is Outcome.NOT_ALLOWED
+            reason = "calling-ae-title" if known else "no-rules"
+            log.warning("association_rejected", reason=reason, peer_address=_peer(association))
+            association.acse.send_reject(*(_REJECT_CALLING if known else _REJECT_FOR_NOW))
+            ENDED.labels(reason).inc()
+            association.kill()
 
-    def _on_echo(self, _event: Event) -> int:
+    def _on_echo(self, event: Event) -> int:
+        try:
+            allow(self._parts.access, self._caller(event.assoc), C_ECHO)
+        except GantryError as error:
+            return c_echo_status(error)
         return SUCCESS
+
+    def _caller(self, association: Association) -> Caller:
+        partition = self._partitions[_called_ae_title(association)]
+        return Caller(association.requestor.ae_title.strip(), _peer(association), partition)
 
     def _on_store(self, event: Event) -> int:
         with self._in_hand_changed:

@@ -1,0 +1,320 @@
+"""Every route with every role and with none, while auth, PostgreSQL and Redis are down."""
+
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from gantry.access.v1.access_pb2 import (
+    ACCESS_KIND_REFUSAL,
+    ACCESS_KIND_RETRIEVE,
+    ACCESS_KIND_SEARCH,
+    Revocation,
+)
+from gantry_access.audit_chain import read_records, verify
+from gantry_access.policy import Action
+from gantry_access.roles import ROLES
+from gantry_embedded.ports import free_port
+from gantry_gateway.app import create_app
+from gantry_gateway.entrypoints.qido import search_instances, search_series, search_studies
+from gantry_gateway.entrypoints.routes import PREFIXES, RESOURCES
+from gantry_gateway.entrypoints.stow import store_instances
+from gantry_gateway.settings import GatewaySettings
+from gantry_objectstore.sealing import Sealer
+from gantry_objectstore.settings import StoreSettings
+from gantry_objectstore.store import open_store
+from gantry_testing.access import TestIssuer
+
+SEAL_KEYS = "test:" + "5e" * 32
+SEALER = Sealer.from_text(SEAL_KEYS)
+ORIGIN = "https://viewer.example"
+UIDS = {
+    "study": "1.2.3",
+    "series": "1.2.3.4",
+    "instance": "1.2.3.4.5",
+    "frames": "1",
+    "path:path": "7FE00010",
+}
+SEARCHES = (search_studies, search_series, search_instances)
+
+
+def action_of(resource):
+    """Return what a resource needs, said here once more so that no route can forget it."""
+    if resource.endpoint in SEARCHES:
+        return Action.SEARCH
+    return Action.STORE if resource.endpoint is store_instances else Action.RETRIEVE
+
+
+def path_of(prefix, resource, partition="main"):
+    path = (prefix + resource.path).replace("{partition}", partition)
+    for name, value in UIDS.items():
+        path = path.replace("{" + name + "}", value)
+    assert "{" not in path
+    return path
+
+
+@pytest.fixture
+async def world(tmp_path):
+    """An issuer, the bucket, and ``gateway(...)`` that runs an application on it with nothing else up."""
+    store = open_store((tmp_path / "store").as_uri(), options=StoreSettings())
+    issuer = TestIssuer()
+
+    @asynccontextmanager
+    async def gateway(**settings):
+        nobody = free_port()
+        app = create_app(
+            GatewaySettings(
+                **{
+                    "store_url": (tmp_path / "store").as_uri(),
+                    "index_dsn": f"postgresql://nobody@127.0.0.1:{nobody}/index",
+                    "redis_url": f"redis://127.0.0.1:{nobody}/0",
+                    "seal_keys": SEAL_KEYS,
+                    "policy": "rules",
+                    "access_log_folder": str(tmp_path / "access"),
+                    "cors_origins": f"{ORIGIN}, https://second.example",
+                    "log_level": "CRITICAL",
+                }
+                | settings
+            )
+        )
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://pacs.test") as client,
+        ):
+            yield client
+
+    yield SimpleNamespace(store=store, issuer=issuer, gateway=gateway, folder=tmp_path)
+    await store.close()
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_every_route_lets_exactly_the_roles_of_the_table_through(world):
+    await world.issuer.publish(world.store, SEALER)
+    async with world.gateway() as client:
+        for prefix in PREFIXES:
+            for resource in RESOURCES:
+                for role, actions in {**ROLES, "unknown": frozenset()}.items():
+                    for scope in ("main", "*"):
+                        token = world.issuer.token([f"{role}@{scope}"])
+                        answer = await client.request(
+                            resource.method, path_of(prefix, resource), headers=bearer(token)
+                        )
+                        said = (prefix, resource.path, role, scope, answer.status_code)
+                        if action_of(resource) in actions:
+                            # It went on, and ended at the index that is down or at the body.
+                            assert answer.status_code in (400, 415, 503), said
+                        else:
+                            assert answer.status_code == (403 if actions else 404), said
+        records = [record async for _, record in read_records(world.store, SEALER)]
+    assert all(record.kind != ACCESS_KIND_RETRIEVE for record in records)
+
+
+async def test_every_route_refuses_nobody_and_strangers(world):
+    await world.issuer.publish(world.store, SEALER)
+    stranger = TestIssuer()
+    stranger.key = type(stranger.key).generate_key("Ed25519", {"kid": world.issuer.key.kid})
+    bad = [
+        {},
+        bearer(""),
+        bearer("x"),
+        bearer(stranger.token(["admin@*"])),
+        bearer(world.issuer.token(["admin@*"], seconds=-60)),
+        {"Authorization": "Basic YWRtaW46YWRtaW4="},
+        {"Authorization": world.issuer.token(["admin@*"])},
+        {"Cookie": "gantry_session=x"},
+        {"Cookie": f"gantry_session={stranger.token(['admin@*'])}", "Sec-Fetch-Site": "same-origin"},
+    ]
+    async with world.gateway() as client:
+        for prefix in PREFIXES:
+            for resource in RESOURCES:
+                for headers in bad:
+                    answer = await client.request(resource.method, path_of(prefix, resource), headers=headers)
+                    if resource.method == "POST" and headers == {"Cookie": "gantry_session=x"}:
+                        assert answer.status_code == 403
+                        continue
+                    assert answer.status_code == 401, (resource.path, headers)
+                    shown = bool(headers)
+                    assert ("invalid_token" in answer.headers["www-authenticate"]) == shown
+
+
+async def test_another_partition_is_as_if_it_were_not_there(world):
+    await world.issuer.publish(world.store, SEALER)
+    headers = bearer(world.issuer.token(["admin@main", "clinician@second"]))
+    async with world.gateway() as client:
+        for resource in RESOURCES:
+            path = path_of(PREFIXES[1], resource, "other")
+            theirs = await client.request(resource.method, path, headers=headers)
+            none = await client.request(
+                resource.method, path.replace("/other/", "/No_Such/"), headers=headers
+            )
+            assert (theirs.status_code, theirs.json()) == (404, none.json() if none.status_code == 404 else 0)
+        # Whatever a parameter says, the path decides.
+        for name in ("PartitionID", "partition", "StudyInstanceUID"):
+            answer = await client.get(
+                "/partitions/other/dicom-web/studies", params={name: "main"}, headers=headers
+            )
+            assert answer.status_code == 404
+
+
+async def test_a_revoked_token_is_refused_as_soon_as_the_snapshot_is_there(world):
+    await world.issuer.publish(world.store, SEALER)
+    token = world.issuer.token(["clinician@main"], jti="to-revoke")
+    async with world.gateway() as client:
+        assert (await client.get("/dicom-web/studies", headers=bearer(token))).status_code == 503
+        await world.issuer.publish(world.store, SEALER, revocations=[Revocation(token_id="to-revoke")])
+        await client._transport.app.state.components.access.point.feed.refresh()
+        answer = await client.get("/dicom-web/studies", headers=bearer(token))
+        assert (answer.status_code, answer.json()["detail"]) == (401, "the token has been revoked")
+
+
+@pytest.mark.parametrize(("good_for", "age", "maximum"), [(60, 61, 0), (3600, 61, 60)])
+async def test_a_start_with_rules_that_are_too_old_lets_nobody_in(world, good_for, age, maximum):
+    await world.issuer.publish(world.store, SEALER, good_for=good_for, age=age)
+    async with world.gateway(policy_max_age_seconds=maximum) as client:
+        for headers in (bearer(world.issuer.token(["admin@*"])), {}):
+            answer = await client.get("/dicom-web/studies", headers=headers)
+            assert answer.json()["detail"] == "the rules of access are not known at present"
+            assert answer.status_code == 503
+
+
+async def test_a_restart_decides_by_the_snapshot_alone_until_it_is_too_old(world):
+    await world.issuer.publish(world.store, SEALER, good_for=3600)
+    token = world.issuer.token(["modality@main"])
+    for _ in range(2):
+        async with world.gateway() as client:
+            assert (await client.get("/dicom-web/studies", headers=bearer(token))).status_code == 503
+            assert (await client.get("/dicom-web/studies/1.2", headers=bearer(token))).status_code == 403
+            feed = client._transport.app.state.components.access.point.feed
+            good_until = feed.current().good_until
+            feed._clock = lambda at=good_until: at
+            answer = await client.get("/dicom-web/studies/1.2", headers=bearer(token))
+            assert answer.json()["detail"] == "the rules of access are not known at present"
+
+
+async def test_without_any_snapshot_nobody_is_let_in(world):
+    async with world.gateway() as client:
+        assert (await client.get("/dicom-web/studies")).status_code == 503
+
+
+async def test_a_session_cookie_reads_and_changes_only_from_our_own_pages(world):
+    await world.issuer.publish(world.store, SEALER)
+    cookie = {"Cookie": f"gantry_session={world.issuer.token(['technologist@main'])}"}
+    async with world.gateway() as client:
+        assert (await client.get("/dicom-web/studies", headers=cookie)).status_code == 503
+        for headers, status in [
+            ({}, 403),
+            ({"Sec-Fetch-Site": "same-origin"}, 415),
+            ({"Sec-Fetch-Site": "same-site"}, 403),
+            ({"Sec-Fetch-Site": "cross-site", "Origin": "http://pacs.test"}, 403),
+            ({"Origin": "http://pacs.test"}, 415),
+            ({"Origin": "http://pacs.test:80"}, 415),
+            ({"Origin": "https://pacs.test"}, 403),
+            ({"Origin": "http://pacs.test.evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+        ]:
+            answer = await client.post("/dicom-web/studies", headers=cookie | headers)
+            assert answer.status_code == status, headers
+
+
+async def test_listed_origins_may_ask_with_a_token_and_others_are_told_nothing(world):
+    await world.issuer.publish(world.store, SEALER)
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    paths = ["/studies", "/studies/1.2/metadata", "/studies/1.2/series/1.3/instances/1.4/frames/1"]
+    async with world.gateway() as client:
+        for path in paths:
+            answer = await client.options(f"/dicom-web{path}", headers=ask | {"Origin": ORIGIN})
+            assert answer.status_code == 204
+            assert answer.headers["access-control-allow-origin"] == ORIGIN
+            allowed = answer.headers["access-control-allow-headers"].lower()
+            assert {"authorization", "accept", "content-type"} <= set(allowed.split(", "))
+            assert "POST" in answer.headers["access-control-allow-methods"]
+            refused = await client.options(
+                f"/dicom-web{path}", headers=ask | {"Origin": "https://evil.example"}
+            )
+            assert not [name for name in refused.headers if name.startswith("access-control")]
+        expired = bearer(world.issuer.token(["admin@*"], seconds=-60))
+        answer = await client.get("/dicom-web/studies", headers=expired | {"Origin": ORIGIN})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, ORIGIN)
+        assert "www-authenticate" in answer.headers
+        assert "access-control-allow-credentials" not in answer.headers
+        assert "Origin" in answer.headers["vary"]
+        other = await client.get("/dicom-web/studies", headers=expired | {"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+async def test_a_bug_has_the_browsers_headers_too(world, monkeypatch):
+    await world.issuer.publish(world.store, SEALER)
+    async with world.gateway() as client:
+        components = client._transport.app.state.components
+        monkeypatch.setattr(type(components.index), "search", None)
+        headers = bearer(world.issuer.token(["clinician@main"])) | {"Origin": ORIGIN}
+        answer = await client.get("/dicom-web/studies", headers=headers)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (500, ORIGIN)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_answers_of_the_archive_are_kept_by_no_shared_cache_and_run_nothing(world):
+    await world.issuer.publish(world.store, SEALER)
+    async with world.gateway(public_base_url="https://pacs.test") as client:
+        answer = await client.get("/dicom-web/studies")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert answer.headers["strict-transport-security"]
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+async def test_searches_and_refusals_are_recorded_and_the_chain_holds(world):
+    await world.issuer.publish(world.store, SEALER)
+    async with world.gateway() as client:
+        headers = bearer(world.issuer.token(["clinician@main"], subject="ann"))
+        for _ in range(3):
+            await client.get("/dicom-web/studies?PatientName=Doe", headers=headers)
+        await client.post("/dicom-web/studies", headers=headers)
+        await client.get("/partitions/other/dicom-web/studies/1.2", headers=headers)
+        await client.get("/dicom-web/studies")
+    records = [record async for _, record in read_records(world.store, SEALER)][1:-1]
+    assert [(r.kind, r.principal, r.operation, r.partition, r.outcome) for r in records] == [
+        (ACCESS_KIND_SEARCH, "ann", "GET /dicom-web/studies", "main", "clinician@main"),
+        (ACCESS_KIND_REFUSAL, "ann", "POST /dicom-web/studies", "", "not-allowed"),
+        (ACCESS_KIND_REFUSAL, "ann", f"GET {PREFIXES[1]}/studies/{{study}}", "", "not-found"),
+        (ACCESS_KIND_REFUSAL, "anonymous", "GET /dicom-web/studies", "", "not-authenticated"),
+    ]
+    assert "Doe" not in str(records)
+    result = await verify(world.store, SEALER)
+    assert (result.problems, result.unclosed) == ([], [])
+
+
+async def test_what_cannot_be_recorded_is_not_answered(world, monkeypatch):
+    await world.issuer.publish(world.store, SEALER)
+    headers = bearer(world.issuer.token(["clinician@main"]))
+    async with world.gateway() as client:
+        components = client._transport.app.state.components
+        page = SimpleNamespace(documents=[b"{}"], remaining=0, remaining_is_exact=True)
+
+        async def search(_self, _query):
+            return page
+
+        monkeypatch.setattr(type(components.index), "search", search)
+        assert (await client.get("/dicom-web/studies", headers=headers)).status_code == 200
+
+        def full(_descriptor, _data):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("gantry_access.audit._write_all", full)
+            answer = await client.get("/dicom-web/series", headers=headers | {"Origin": ORIGIN})
+            assert answer.status_code == 503
+            assert answer.json()["detail"] == "accesses cannot be recorded at present"
+            assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert (await client.get("/dicom-web/series", headers=headers)).status_code == 200
+
+
+async def test_health_needs_no_login(world):
+    async with world.gateway() as client:
+        assert (await client.get("/livez")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.get("/openapi.json")).status_code == 200
