@@ -40,6 +40,16 @@ PROPOSALS = {
 }
 
 
+# "unknown storage SOP class, ignoring file", "no presentation context": storescu 3.6.7 does not send
+# label map segmentations, private classes, and objects of retired classes or of no patient.
+UNKNOWN_TO_DCMTK = {
+    "1.2.840.10008.5.1.4.1.1.66.7",
+    "2.25.152752519834663263826301420581341174218",
+    "1.2.840.10008.5.1.4.1.1.6",
+    "1.2.840.10008.5.1.4.38.1",
+}
+
+
 def run(program, *arguments):
     """Run one of DCMTK's programs and return what it printed; its exit code must be 0."""
     # Without it DCMTK waits for delayed acknowledgements between PDUs.
@@ -106,6 +116,7 @@ def test_storescu_stores_the_good_files_of_the_pack_that_dcmtk_reads(stack, dcmt
         and case.number == 0
         and case.file.entry.get("dcmtk") == "uids agree"
         and case.file.entry["transfer_syntax"] in PROPOSALS
+        and case.file.entry["sop_class"] not in UNKNOWN_TO_DCMTK
     ]
     assert len(cases) > 250
     for uid, proposal in PROPOSALS.items():

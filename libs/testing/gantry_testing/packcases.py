@@ -111,9 +111,16 @@ def _legal(uid: str) -> bool:
     return len(uid) <= _UID_LENGTH and _UID.fullmatch(uid) is not None
 
 
+def understood(file: DataFile) -> bool:
+    """Tell whether the manifest's UIDs can be relied on: DCMTK and pydicom read the same ones."""
+    return file.cls != "odd" or file.entry.get("dcmtk") == "uids agree"
+
+
 def _expectation(file: DataFile) -> tuple[Must, tuple[Refusal, ...]]:
     if file.name in REASONS:
         return Must.REFUSE, REASONS[file.name]
+    if not understood(file):
+        return Must.EITHER, ()
     if not identified(file):
         # They are type 1 attributes of every composite instance (PS3.3 C.12.1, C.7.2.1, C.7.3.1).
         # Of an odd file the manifest's reader may have missed them.

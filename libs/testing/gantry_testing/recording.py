@@ -39,17 +39,20 @@ class Recorder:
 
     def stow(self, web: WebClient, instances: Sequence[Instance], partition: str = "main") -> list[Answer]:
         """Store by STOW-RS in one request and return the answers."""
+        told = ""
         try:
             answer = web.store([instance.data for instance in instances])
-        except (httpx.HTTPError, BadAnswer):
+        except (httpx.HTTPError, BadAnswer) as error:
             answers = [Answer.UNANSWERED for _ in instances]
+            told = repr(error)
         else:
+            told = f"{answer.status} {answer.failed} {answer.other_failures}"
             answers = [
                 Answer.ACKNOWLEDGED if instance.sop_uid in answer.stored else Answer.REFUSED
                 for instance in instances
             ]
-        for instance, told in zip(instances, answers, strict=True):
-            self._note(instance, told, partition, whole=True)
+        for instance, outcome in zip(instances, answers, strict=True):
+            self._note(instance, outcome, partition, told, whole=True)
         return answers
 
     def c_store(self, peer: Peer, instances: Sequence[Instance], partition: str = "main") -> list[Answer]:
@@ -73,13 +76,14 @@ class Recorder:
         try:
             status = sender.store(item)
         except NotAssociated:
-            told = Answer.UNANSWERED
+            outcome, told = Answer.UNANSWERED, ""
         else:
-            told = Answer.ACKNOWLEDGED if status in STORED_STATUSES else Answer.REFUSED
-        self._note(instance, told, partition, whole=False)
-        return told
+            outcome = Answer.ACKNOWLEDGED if status in STORED_STATUSES else Answer.REFUSED
+            told = f"{status:04X}"
+        self._note(instance, outcome, partition, told, whole=False)
+        return outcome
 
-    def _note(self, instance: Instance, answer: Answer, partition: str, *, whole: bool) -> None:
+    def _note(self, instance: Instance, answer: Answer, partition: str, told: str, *, whole: bool) -> None:
         content = content_of(instance.data)
         noted = SentInstance(
             partition=partition,
@@ -89,6 +93,7 @@ class Recorder:
             data_set_sha256=content.data_set_sha256,
             answer=answer,
             file_sha256=content.file_sha256 if whole else None,
+            told=told,
         )
         with self._lock:
             self.sent.append(noted)

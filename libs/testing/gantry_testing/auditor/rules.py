@@ -101,10 +101,13 @@ def _objects_of_lines(evidence: Evidence) -> Iterator[Finding]:
 
 def _refused(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[Finding]:
     allowed = {(_identity(i), i.data_set_sha256) for i in sent if i.answer is not Answer.REFUSED}
-    refused = {(_identity(i), i.data_set_sha256) for i in sent if i.answer is Answer.REFUSED} - allowed
+    told = {(_identity(i), i.data_set_sha256): i.told for i in sent if i.answer is Answer.REFUSED}
+    refused = told.keys() - allowed
     for instance in evidence.instances:
-        if (_identity(instance), instance.data_set_sha256) in refused:
-            yield Finding("refused-in-no-index", _subject(instance), instance.object_key)
+        content = _identity(instance), instance.data_set_sha256
+        if content in refused:
+            detail = f"{instance.object_key}, told {told[content] or 'a failure'}"
+            yield Finding("refused-in-no-index", _subject(instance), detail)
     refused_keys = {line.object_key for line in evidence.lines if line.refused}
     for verdict in evidence.verdicts.values():
         identity = verdict.partition, verdict.study_uid, verdict.sop_uid

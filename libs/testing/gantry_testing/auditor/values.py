@@ -21,7 +21,7 @@ class SentInstance:
     """One thing sent and its answer. Digests are SHA-256 in hexadecimal digits.
 
     ``file_sha256`` is given when the whole file must come back byte for byte (STOW-RS);
-    otherwise the data set alone must.
+    otherwise the data set alone must. ``told`` is the answer in the protocol's words, for people.
     """
 
     partition: str
@@ -31,6 +31,7 @@ class SentInstance:
     data_set_sha256: str
     answer: Answer
     file_sha256: str | None = None
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
