@@ -167,7 +167,7 @@ class Worker:
 
     def _caller(self, association: Association) -> Caller:
         partition = self._partitions[_called_ae_title(association)]
-        return Caller(association.requestor.ae_title.strip(), _peer(association), partition)
+        return Caller(_calling_ae_title(association), _peer(association), partition)
 
     def _on_store(self, event: Event) -> int:
         with self._in_hand_changed:
@@ -207,6 +207,11 @@ def _count_end(how: str) -> Callable[[Event], None]:
 def _called_ae_title(association: Association) -> str:
     # As the peer wrote it: a listener answers to several titles.
     return cast("A_ASSOCIATE", association.requestor.primitive).called_ae_title.strip()
+
+
+def _calling_ae_title(association: Association) -> str:
+    # Of the request itself: the association takes it over only once it has accepted.
+    return cast("A_ASSOCIATE", association.requestor.primitive).calling_ae_title.strip()
 
 
 def _peer(association: Association) -> str:

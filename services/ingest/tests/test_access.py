@@ -1,0 +1,177 @@
+"""Who may associate and do what, with auth, PostgreSQL and Redis down."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from gantry.access.v1.access_pb2 import ACCESS_KIND_REFUSAL, ACCESS_KIND_STORE, ApplicationEntity
+from gantry_access.audit_chain import read_records, verify
+from gantry_access.policy import Action
+from gantry_access.roles import RULES
+from gantry_dicom.gate import admit
+from gantry_ingest.access import C_ECHO, C_STORE, SERVICE_ACTIONS
+from gantry_objectstore.sealing import Sealer
+from gantry_objectstore.settings import StoreSettings
+from gantry_objectstore.store import open_store
+from gantry_testing.access import TestIssuer
+from gantry_testing.dimse import NotAssociated, Outgoing, Sender, echo, store_all
+from gantry_testing.synthetic import generate_study
+from gantry_testing.waiting import wait_for
+
+SEALER = Sealer.from_text("test:000102030405060708090a0b0c0d0e0f")
+HERE = ["127.0.0.1"]
+ENTITIES = [
+    ApplicationEntity(ae_title="BARE", partition="main", source_addresses=HERE),
+    ApplicationEntity(ae_title="STORER", partition="main", may_store=True, source_addresses=HERE),
+    ApplicationEntity(ae_title="FINDER", partition="main", may_find=True),
+    ApplicationEntity(ae_title="MOVER", partition="main", may_move=True),
+    ApplicationEntity(
+        ae_title="ELSEWHERE", partition="main", may_store=True, source_addresses=["10.1.0.0/16"]
+    ),
+    ApplicationEntity(ae_title="SECONDS", partition="second", may_store=True),
+]
+RIGHTS = {
+    "BARE": {"entity:registered"},
+    "STORER": {"entity:store"},
+    "FINDER": {"entity:find"},
+    "MOVER": {"entity:move"},
+    "ELSEWHERE": set(),
+    "SECONDS": set(),
+    "NOBODY": set(),
+}
+NOT_AUTHORISED = 0x0124
+
+
+def in_store(tmp_path, work):
+    async def run():
+        store = open_store((tmp_path / "store").as_uri(), options=StoreSettings())
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def publish(tmp_path, **fields):
+    (tmp_path / "store").mkdir(exist_ok=True)
+    return in_store(tmp_path, lambda store: TestIssuer().publish(store, SEALER, **fields))
+
+
+@pytest.fixture(scope="module")
+def item():
+    (instance,) = generate_study(11, "CT", instances=1)
+    admission = admit(instance.data)
+    return Outgoing(
+        admission.sop_class_uid,
+        admission.sop_instance_uid,
+        admission.transfer_syntax_uid,
+        instance.data[admission.data_set_offset :],
+    )
+
+
+@pytest.fixture
+def start(start_listener, tmp_path):
+    def with_rules(**settings):
+        return start_listener(policy="rules", access_log_folder=tmp_path / "access", **settings)
+
+    return with_rules
+
+
+def as_entity(listener, title, called="GANTRY"):
+    return replace(listener.peer, calling_ae_title=title, called_ae_title=called)
+
+
+def store_one(peer, item):
+    with Sender(peer, [item.context]) as sender:
+        return sender.store(item)
+
+
+def test_every_service_is_answered_to_exactly_those_whose_registration_allows_it(start, tmp_path, item):
+    publish(tmp_path, entities=ENTITIES)
+    listener = start()
+    asked = {
+        C_ECHO: echo,
+        C_STORE: lambda peer: store_one(peer, item),
+    }
+    assert set(asked) == set(SERVICE_ACTIONS)
+    for title, roles in RIGHTS.items():
+        allowed = set[Action]().union(*(RULES.roles[role] for role in roles))
+        for service, ask in asked.items():
+            if not roles:
+                with pytest.raises(NotAssociated):
+                    ask(as_entity(listener, title))
+            else:
+                status = ask(as_entity(listener, title))
+                assert status == (0 if SERVICE_ACTIONS[service] in allowed else NOT_AUTHORISED), (
+                    title,
+                    service,
+                )
+    assert len(listener.objects()) == 1
+
+
+def test_rights_of_one_partition_open_no_other(start, tmp_path, item):
+    publish(tmp_path, entities=ENTITIES)
+    listener = start(ae_partitions="SECOND=second")
+    assert store_all(as_entity(listener, "SECONDS", "SECOND"), [item]) == [0]
+    for title, called in (("STORER", "SECOND"), ("SECONDS", "GANTRY")):
+        with pytest.raises(NotAssociated):
+            echo(as_entity(listener, title, called))
+    (path,) = listener.objects()
+    assert "/o/second/" in str(path)
+
+
+def test_open_registration_lets_strangers_in_but_no_spoofed_title(start, tmp_path, item):
+    publish(tmp_path, entities=ENTITIES, open_registration=True)
+    listener = start()
+    assert store_all(as_entity(listener, "NOBODY"), [item]) == [0]
+    with pytest.raises(NotAssociated):
+        echo(as_entity(listener, "ELSEWHERE"))
+
+
+def test_a_right_that_is_taken_away_ends_within_an_association(start, tmp_path, item):
+    publish(tmp_path, entities=ENTITIES)
+    listener = start()
+    with Sender(as_entity(listener, "STORER"), [item.context]) as sender:
+        assert sender.store(item) == 0
+        publish(tmp_path, entities=[e for e in ENTITIES if e.ae_title != "STORER"])
+        wait_for(lambda: sender.store(item) == NOT_AUTHORISED, "the right to end", 10)
+
+
+def test_rules_that_are_too_old_let_nobody_in_until_new_ones_come(start, tmp_path):
+    publish(tmp_path, entities=ENTITIES, good_for=60, age=61)
+    listener = start()
+    with pytest.raises(NotAssociated):
+        echo(as_entity(listener, "STORER"))
+    publish(tmp_path, entities=ENTITIES)
+
+    def answered():
+        try:
+            return echo(as_entity(listener, "STORER")) == 0
+        except NotAssociated:
+            return False
+
+    wait_for(answered, "the new rules", 15)
+
+
+def test_stores_and_refusals_are_recorded_when_the_listener_ends(start, tmp_path, item):
+    publish(tmp_path, entities=ENTITIES)
+    listener = start()
+    assert store_all(as_entity(listener, "STORER"), [item]) == [0]
+    assert store_all(as_entity(listener, "FINDER"), [item]) == [NOT_AUTHORISED]
+    with pytest.raises(NotAssociated):
+        echo(as_entity(listener, "ELSEWHERE"))
+    listener.process.terminate()
+    assert listener.process.wait(30) == 0
+
+    async def read(store):
+        return [record async for _, record in read_records(store, SEALER)], await verify(store, SEALER)
+
+    records, result = in_store(tmp_path, read)
+    found = {(r.kind, r.principal, r.operation, r.outcome, tuple(r.sop_instance_uids)) for r in records}
+    assert found >= {
+        (ACCESS_KIND_STORE, "STORER", "C-STORE", "entity:store@main", (item.sop_uid,)),
+        (ACCESS_KIND_REFUSAL, "FINDER", "C-STORE", "not-allowed", ()),
+        (ACCESS_KIND_REFUSAL, "ELSEWHERE", "A-ASSOCIATE", "not-allowed", ()),
+    }
+    assert (result.problems, result.unclosed) == ([], [])
