@@ -112,8 +112,13 @@ def _legal(uid: str) -> bool:
 
 
 def understood(file: DataFile) -> bool:
-    """Tell whether the manifest's UIDs can be relied on: DCMTK and pydicom read the same ones."""
-    return file.cls != "odd" or file.entry.get("dcmtk") == "uids agree"
+    """Tell whether it can be relied on that UIDs are missing where the manifest has none.
+
+    Of an odd file the manifest's reader may have missed them, unless DCMTK says the same.
+    """
+    entry = file.entry
+    complete = all(entry.get(name) for name in ("study_uid", "series_uid", "sop_uid"))
+    return file.cls != "odd" or complete or entry.get("dcmtk") == "uids agree"
 
 
 def _expectation(file: DataFile) -> tuple[Must, tuple[Refusal, ...]]:
