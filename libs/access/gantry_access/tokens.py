@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ from gantry_access.policy import Grant
 from gantry_access.roles import ROLES
 
 log = get_logger(__name__)
+
+# RFC 9864 gives the algorithm a narrower name; which curve it is, our keys say anyway.
+warnings.filterwarnings("ignore", message="EdDSA is deprecated via RFC 9864")
 
 LEEWAY_SECONDS = 15.0
 CACHED_TOKENS = 8192
