@@ -47,6 +47,10 @@ viewer: setup ## Fetch the web viewer, if setup could not
 test: setup ## Run every fast test
 	@$(RUN) pytest -m "not slow" $(ARGS)
 
+.PHONY: test-viewer
+test-viewer: viewer ## Open studies of every kind in OHIF, in a real browser (slow)
+	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/viewer $(ARGS)
+
 .PHONY: check
 check: lint test ## Everything a change must pass: lint, then the tests
 

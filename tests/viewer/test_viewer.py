@@ -7,7 +7,8 @@ import pytest
 from gantry_testing.synthetic import PixelPlan, phantoms
 from gantry_testing.viewer import coloured, difference, shows_picture
 
-pytestmark = pytest.mark.chromium
+# Minutes of a browser without a GPU: `make test-viewer`.
+pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
 
 def test_the_list_shows_every_study(viewer, studies):
