@@ -45,7 +45,7 @@ viewer: setup ## Fetch the web viewer, if setup could not
 
 .PHONY: test
 test: setup ## Run every fast test
-	@$(RUN) pytest -m "not slow" $(ARGS)
+	@tools/run-tests $(ARGS)
 
 .PHONY: test-viewer
 test-viewer: viewer ## Open studies of every kind in OHIF, in a real browser (slow)
