@@ -1,4 +1,4 @@
-"""Brings an index database to the newest schema; the only way a schema is made.
+"""Brings a database to the newest schema; the only way a schema is made.
 
 Revisions are SQL files run by Alembic. Several runs at once are safe (an advisory lock
 lets them pass one by one), and a run that finds nothing to do does nothing. A statement
@@ -9,6 +9,7 @@ other query queue behind the migration; the run is then tried again.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -22,14 +23,25 @@ from gantry_telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
-# "gantryix" as a number: the advisory lock that one migration run holds.
-_LOCK = 0x67616E7472796978
 _LOCK_TIMEOUT = "5s"
 _WAIT_FOR_OTHER_RUN = "10min"
 _CONNECT_TIMEOUT = 5
 
 
-def migrate(dsn: str, revision: str = "head", *, attempts: int = 5) -> str:
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The revisions of one kind of database: an Alembic folder, and the number of its advisory lock."""
+
+    name: str
+    folder: Path
+    lock: int
+
+
+# The lock is "gantryix" as a number.
+INDEX = Schema("index", Path(__file__).parent / "migrations", 0x67616E7472796978)
+
+
+def migrate(dsn: str, revision: str = "head", *, schema: Schema = INDEX, attempts: int = 5) -> str:
     """Upgrade the database of ``dsn`` to ``revision``; returns the revision it now has.
 
     Blocks; run it in a thread from asynchronous code. Raises ``Unavailable`` when the
@@ -37,11 +49,11 @@ def migrate(dsn: str, revision: str = "head", *, attempts: int = 5) -> str:
     """
     for attempt in range(1, attempts):
         try:
-            return _run(dsn, revision)
+            return _run(dsn, revision, schema)
         except _LockedError:
             log.warning("migration_waits_for_lock", attempt=attempt)
             time.sleep(attempt)  # lets the queries that were queued behind us pass
-    return _run(dsn, revision)
+    return _run(dsn, revision, schema)
 
 
 class _LockedError(Unavailable):
@@ -55,28 +67,28 @@ def current_revision(dsn: str) -> str | None:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
     except (sqlalchemy.exc.OperationalError, psycopg.OperationalError) as error:
-        raise Unavailable("the index database does not answer") from error
+        raise Unavailable("the database does not answer") from error
     finally:
         engine.dispose()
 
 
-def revisions() -> list[str]:
+def revisions(schema: Schema = INDEX) -> list[str]:
     """Return every revision this release knows, oldest first."""
-    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    scripts = ScriptDirectory.from_config(_config(schema)).walk_revisions()
     return [script.revision for script in scripts][::-1]
 
 
-def _run(dsn: str, revision: str) -> str:
+def _run(dsn: str, revision: str, schema: Schema) -> str:
     engine = _engine(dsn)
     try:
         with engine.connect() as connection:
             # Session level and outside the migration's transactions: held to the end of the run.
             connection.exec_driver_sql(f"SET statement_timeout = '{_WAIT_FOR_OTHER_RUN}'")
-            connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({schema.lock})")
             connection.exec_driver_sql("SET statement_timeout = 0")
             connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
             connection.commit()
-            config = _config()
+            config = _config(schema)
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             connection.commit()
@@ -84,10 +96,10 @@ def _run(dsn: str, revision: str) -> str:
     except (sqlalchemy.exc.OperationalError, psycopg.OperationalError) as error:
         cause = getattr(error, "orig", error)  # what psycopg raised, wrapped or not
         kind = _LockedError if isinstance(cause, psycopg.errors.LockNotAvailable) else Unavailable
-        raise kind("the index database cannot be migrated now") from error
+        raise kind(f"the {schema.name} database cannot be migrated now") from error
     finally:
         engine.dispose()  # ends the session, and the lock with it
-    log.info("index_migrated", version=reached)
+    log.info("database_migrated", kind=schema.name, version=reached)
     return reached or ""
 
 
@@ -101,9 +113,8 @@ def _engine(dsn: str) -> sqlalchemy.Engine:
     )
 
 
-def _config() -> Config:
+def _config(schema: Schema) -> Config:
     config = Config()
-    folder = Path(__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(schema.folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
