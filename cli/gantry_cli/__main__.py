@@ -56,6 +56,7 @@ def _run(options: argparse.Namespace) -> int:
         http_port=options.http_port,
         dimse_port=options.dimse_port,
         viewer=chosen_viewer(options.viewer),
+        login=options.command == "up" and options.login,
     )
     if options.command == "demo":
         from gantry_cli.demo import demo
@@ -85,7 +86,10 @@ def _parser() -> argparse.ArgumentParser:
         "--viewer", type=Path, metavar="DIR", help="viewer's files (default: as `viewer fetch` left them)"
     )
     stack.add_argument("--detach", action="store_true", help="return when it is ready")
-    commands.add_parser("up", parents=[state, stack], help="start PostgreSQL, Valkey, S3 and the services")
+    up = commands.add_parser(
+        "up", parents=[state, stack], help="start PostgreSQL, Valkey, S3 and the services"
+    )
+    up.add_argument("--login", action="store_true", help="people and programs have to log in")
     commands.add_parser("down", parents=[state], help="stop them")
     commands.add_parser("status", parents=[state], help="say what runs and where")
     import_ = commands.add_parser("import", parents=[state], help="store files or another archive's study")

@@ -78,5 +78,7 @@ def describe(facts: StackFacts) -> Iterator[str]:
     yield f"  Viewer    {facts.viewer_url or NO_VIEWER}"
     yield f"  DIMSE     {facts.ae_title} at {facts.dimse_host}, port {facts.dimse_port}"
     yield f"  Store     {facts.store}"
+    if facts.password_file:
+        yield f"  Login     admin, password in {facts.password_file}"
     if facts.store == "s3":
         yield PAGE_CACHE_NOTE

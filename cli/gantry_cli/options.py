@@ -23,23 +23,34 @@ class StackOptions:
     http_port: int = 0
     dimse_port: int = 0
     viewer: Path | None = None
+    login: bool = False
 
 
-def chosen_store(options: StackOptions) -> str:
-    """Return the kind of object store of this state folder and remember it.
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a state folder was begun with, and keeps."""
 
-    Raises ``BadRequest`` when the folder already holds the other kind: the index would point to objects
-    that the new store does not have.
+    store: str
+    login: bool
+
+
+def choices(options: StackOptions) -> Choices:
+    """Return what holds for this state folder, and remember it.
+
+    A folder that once asked for a login asks for ever: what was protected must not be open
+    for want of an option. Raises ``BadRequest`` when the folder already holds the other kind of
+    object store: the index would point to objects that the new store does not have.
     """
     file = private_folder(options.state) / CHOICES_FILE
-    earlier: str | None = json.loads(file.read_text())["store"] if file.exists() else None
-    if earlier is not None and options.store not in (None, earlier):
+    earlier = json.loads(file.read_text()) if file.exists() else {}
+    kept: str | None = earlier.get("store")
+    if kept is not None and options.store not in (None, kept):
         raise BadRequest(
-            f"{options.state} holds a stack with --store {earlier}; name another folder with --state"
+            f"{options.state} holds a stack with --store {kept}; name another folder with --state"
         )
-    store = earlier or options.store or STORES[0]
-    write_private(file, json.dumps({"store": store}))
-    return store
+    chosen = Choices(kept or options.store or STORES[0], options.login or bool(earlier.get("login")))
+    write_private(file, json.dumps(asdict(chosen)))
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,8 @@ class StackFacts:
     ae_title: str
     store: str
     viewer_url: str = ""
+    # Where the administrator's generated password lies; empty when nobody has to log in.
+    password_file: str = ""
 
     def as_document(self) -> dict[str, object]:
         """Return the facts as they stand in the state file."""

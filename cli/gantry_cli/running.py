@@ -82,6 +82,7 @@ def up_detached(options: StackOptions) -> int:
     arguments += ["--store", options.store] if options.store else []
     arguments += ["--http-port", str(options.http_port), "--dimse-port", str(options.dimse_port)]
     arguments += ["--viewer", str(options.viewer)] if options.viewer is not None else []
+    arguments += ["--login"] if options.login else []
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "gantry_cli", *arguments],

@@ -34,6 +34,8 @@ BACK = (
     Service("indexer-worker", "gantry_indexer", ("worker",)),
     Service("storage", "gantry_storage", ("worker",)),
 )
+# Only where people log in.
+AUTH = Service("auth", "gantry_auth")
 # The front doors; they close first, so that the batches they hand over still reach the index.
 INGEST = Service("ingest", "gantry_ingest")
 GATEWAY = Service("gateway", "gantry_gateway")

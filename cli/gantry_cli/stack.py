@@ -16,11 +16,13 @@ from gantry_embedded.s3 import S3Server
 from gantry_embedded.supervisor import Supervisor
 from gantry_embedded.valkey import ValkeyServer
 
-from gantry_cli.options import StackFacts, StackOptions, chosen_store
-from gantry_cli.services import BACK, FRONT, GATEWAY, Service, program_spec, service_spec
+from gantry_cli.options import StackFacts, StackOptions, choices
+from gantry_cli.services import AUTH, BACK, FRONT, GATEWAY, Service, program_spec, service_spec
 
 AE_TITLE = "GANTRY"
 INDEX_DATABASE = "index"
+CORE_DATABASE = "core"
+ADMIN_PASSWORD = "admin-password"  # noqa: S105 - a file's name
 DIMSE_PORT = "dimse"
 
 
@@ -38,24 +40,28 @@ def running_stack(options: StackOptions, supervisor: Supervisor) -> Iterator[Sta
     Raises ``AlreadyRunning``, ``NotReady``, ``CannotRun``, or ``BadRequest`` for a fixed port that is taken.
     """
     with ExitStack() as afterwards, supervisor.running():
-        store = chosen_store(options)
+        chosen = choices(options)
         ports = _service_ports(options)
-        servers = _servers(supervisor.folder, store)
+        servers = _servers(supervisor.folder, chosen.store)
         if servers.s3 is not None:
             afterwards.callback(servers.s3.after_stop)
         environment = _start_servers(supervisor, servers)
         environment |= {"GANTRY_DIMSE_HOST": LOOPBACK, "GANTRY_DIMSE_PORT": str(ports[DIMSE_PORT])}
         if options.viewer is not None:
             environment["GANTRY_VIEWER_FOLDER"] = str(options.viewer)
-        _start_services(supervisor, environment, ports)
         origin = f"http://{LOOPBACK}:{ports[GATEWAY.name]}"
+        password_file = supervisor.folder / ADMIN_PASSWORD
+        if chosen.login:
+            environment |= _prepare_login(supervisor, servers.postgres, environment, ports, origin)
+        _start_services(supervisor, environment, ports, login=chosen.login)
         facts = StackFacts(
             dicomweb_url=f"{origin}/dicom-web",
             dimse_host=LOOPBACK,
             dimse_port=ports[DIMSE_PORT],
             ae_title=AE_TITLE,
-            store=store,
+            store=chosen.store,
             viewer_url="" if options.viewer is None else f"{origin}/viewer/",
+            password_file=str(password_file) if chosen.login else "",
         )
         supervisor.announce(facts.as_document())
         yield facts
@@ -66,7 +72,7 @@ def _service_ports(options: StackOptions) -> dict[str, int]:
     for name, port in fixed.items():
         if port and not is_free(port):
             raise BadRequest(f"port {port}, asked for as {name}'s, is taken")
-    names = [*(service.name for service in (*BACK, *FRONT)), DIMSE_PORT]
+    names = [*(service.name for service in (*BACK, AUTH, *FRONT)), DIMSE_PORT]
     return remembered_ports(options.state / "ports.json", names, fixed)
 
 
@@ -105,8 +111,35 @@ def _start_servers(supervisor: Supervisor, servers: _Servers) -> dict[str, str]:
     return environment
 
 
-def _start_services(supervisor: Supervisor, environment: dict[str, str], ports: dict[str, int]) -> None:
-    for group in (BACK, FRONT):
+def _prepare_login(
+    supervisor: Supervisor,
+    postgres: PostgresServer,
+    environment: dict[str, str],
+    ports: dict[str, int],
+    origin: str,
+) -> dict[str, str]:
+    """Make the database of people and rights and its first administrator; returns what services need."""
+    state = supervisor.folder
+    added = {
+        "GANTRY_CORE_DSN": postgres.ensure_database(CORE_DATABASE),
+        "GANTRY_ISSUER": f"{origin}/auth",
+        "GANTRY_AUTH_URL": f"http://{LOOPBACK}:{ports[AUTH.name]}",
+        "GANTRY_POLICY": "rules",
+        "GANTRY_ACCESS_LOG_FOLDER": str(private_folder(state / "access-log")),
+        # A machine of one's own: modalities need no registration before they can be tried.
+        "GANTRY_OPEN_REGISTRATION": "true",
+    }
+    surroundings = service_spec(AUTH, environment | added, 0, state, supervisor.logs)
+    supervisor.run_once(program_spec("migrate-core", AUTH.module, ("migrate",), surroundings))
+    arguments = ("bootstrap-admin", "--password-file", str(state / ADMIN_PASSWORD))
+    supervisor.run_once(program_spec("bootstrap-admin", AUTH.module, arguments, surroundings))
+    return added
+
+
+def _start_services(
+    supervisor: Supervisor, environment: dict[str, str], ports: dict[str, int], *, login: bool
+) -> None:
+    for group in (BACK, (AUTH,) if login else (), FRONT):
         specs = (
             service_spec(service, environment, ports[service.name], supervisor.folder, supervisor.logs)
             for service in group

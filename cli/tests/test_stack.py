@@ -8,22 +8,28 @@ from pathlib import Path
 import pytest
 from gantry_cli import exits
 from gantry_cli.__main__ import main
-from gantry_cli.options import StackOptions, chosen_store
+from gantry_cli.options import StackOptions, choices
 from gantry_cli.stack import running_stack
 from gantry_dicom.errors import BadRequest
 from gantry_embedded.supervisor import Supervisor
 
 
 def test_the_store_is_s3_unless_asked_and_stays_what_it_was(tmp_path: Path):
-    assert chosen_store(StackOptions(tmp_path / "a")) == "s3"
-    assert chosen_store(StackOptions(tmp_path / "b", store="file")) == "file"
-    assert chosen_store(StackOptions(tmp_path / "b")) == "file"
+    assert choices(StackOptions(tmp_path / "a")).store == "s3"
+    assert choices(StackOptions(tmp_path / "b", store="file")).store == "file"
+    assert choices(StackOptions(tmp_path / "b")).store == "file"
 
 
 def test_a_folder_does_not_change_its_store(tmp_path: Path):
-    chosen_store(StackOptions(tmp_path, store="file"))
+    choices(StackOptions(tmp_path, store="file"))
     with pytest.raises(BadRequest, match="--store file"):
-        chosen_store(StackOptions(tmp_path, store="s3"))
+        choices(StackOptions(tmp_path, store="s3"))
+
+
+def test_a_folder_that_once_asked_for_a_login_asks_for_ever(tmp_path):
+    assert not choices(StackOptions(tmp_path)).login
+    assert choices(StackOptions(tmp_path, login=True)).login
+    assert choices(StackOptions(tmp_path)).login
 
 
 def test_a_fixed_port_that_is_taken_is_refused_before_anything_starts(tmp_path: Path):

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from gantry_gateway.bootstrap import running
+from gantry_gateway.entrypoints.auth_proxy import auth_routes
 from gantry_gateway.entrypoints.browser_rules import BrowserRules
 from gantry_gateway.entrypoints.recording import RecordAccess
 from gantry_gateway.entrypoints.routes import routes
@@ -39,7 +40,8 @@ def create_app(settings: GatewaySettings | None = None) -> Starlette:
     rules = Middleware(
         BrowserRules, origins=origins, https=chosen.public_base_url.lower().startswith("https:")
     )
-    table = [*routes(), *viewer_routes(chosen.viewer_folder, chosen.public_base_url)]
+    viewer = viewer_routes(chosen.viewer_folder, chosen.public_base_url, login=bool(chosen.auth_url))
+    table = [*routes(), *auth_routes(chosen.auth_url), *viewer]
     return make_app(
         table, ready=lambda: state["ready"], lifespan=lifespan, middleware=[rules, Middleware(RecordAccess)]
     )

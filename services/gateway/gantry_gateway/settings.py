@@ -20,6 +20,9 @@ class GatewaySettings(BaseSettings):
     public_base_url: str = ""
     # Files of the web viewer (`gantry viewer fetch`), served under /viewer/; the archive needs none.
     viewer_folder: Path | None = None
+    # The auth service, forwarded under /auth where nothing else in front does it; then the viewer
+    # sends who has no session to the login page.
+    auth_url: str = ""
 
     store_url: str
     store_id: str = "primary"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
 from gantry_dicom.errors import NotFound
@@ -22,6 +22,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from gantry_gateway.entrypoints.credentials import SESSION_COOKIE
 
 log = get_logger(__name__)
 
@@ -47,6 +49,15 @@ MEDIA_TYPES: Mapping[str, str] = {
 _NAMED_BY_CONTENT = re.compile(r"(.+\.)?[0-9a-f]{16}\.[a-z0-9]+")
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
+LOGIN_PAGE = "/auth/login"
+# The auth service's own script renews the session before it ends.
+_KEEP_SESSION = (
+    b"{",
+    b'  const script = document.createElement("script");',
+    b'  script.src = "/auth/session.js";',
+    b"  document.head.append(script);",
+    b"}",
+)
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
@@ -61,8 +72,12 @@ class Asset:
     cache_control: str
 
 
-def viewer_routes(folder: Path | None, public_base_url: str = "") -> list[Route]:
-    """Return the routes of the viewer in ``folder``; none without one, for the archive needs no viewer."""
+def viewer_routes(folder: Path | None, public_base_url: str = "", *, login: bool = False) -> list[Route]:
+    """Return the routes of the viewer in ``folder``; none without one, for the archive needs no viewer.
+
+    With ``login`` the page is shown to who has a session, and keeps it going; others are sent to
+    the login page under ``/auth``. The files hold no patient data; the data have their own guard.
+    """
     if folder is None:
         return []
     if not (folder / INDEX).is_file():
@@ -77,7 +92,7 @@ def viewer_routes(folder: Path | None, public_base_url: str = "") -> list[Route]
         "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }
-    answer = _endpoint(assets, configuration(), headers)
+    answer = _endpoint(assets, configuration(login=login), headers, login=login)
     return [TemplateRoute(BASE, answer), TemplateRoute(BASE + "/{path:path}", answer)]
 
 
@@ -115,7 +130,7 @@ def content_security_policy(index: bytes, public_base_url: str = "") -> str:
     )
 
 
-def configuration() -> bytes:
+def configuration(*, login: bool = False) -> bytes:
     """Return the viewer's settings as the script it loads: one data source, on the page's own origin."""
     source = {
         "friendlyName": "Gantry",
@@ -160,6 +175,7 @@ def configuration() -> bytes:
             b"  const source = window.config.dataSources[0].configuration;",
             b"  source.qidoRoot = source.wadoRoot = source.wadoUriRoot = root;",
             b"}",
+            *(_KEEP_SESSION if login else ()),
             b"",
         ]
     )
@@ -191,7 +207,7 @@ def _digest(data: bytes) -> str:
 
 
 def _endpoint(
-    assets: Mapping[str, Asset], settings: bytes, headers: Mapping[str, str]
+    assets: Mapping[str, Asset], settings: bytes, headers: Mapping[str, str], *, login: bool
 ) -> Callable[[Request], Awaitable[Response]]:
     settings_etag = f'"{_digest(settings)}"'
 
@@ -211,9 +227,17 @@ def _endpoint(
                 raise NotFound("the viewer has no such file")
             # Whatever else is an address within the viewer, which reads it itself.
             asset = assets[INDEX]
+        if login and asset is assets[INDEX] and not request.cookies.get(SESSION_COOKIE):
+            return _to_login(request)
         return _send(request, asset, headers)
 
     return answer
+
+
+def _to_login(request: Request) -> Response:
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    target = f"{LOGIN_PAGE}?next={quote(here, safe='')}"
+    return RedirectResponse(target, status_code=303, headers={"Cache-Control": "no-store"})
 
 
 def _send(request: Request, asset: Asset, headers: Mapping[str, str]) -> Response:
