@@ -1,4 +1,4 @@
-"""One frame to and from a codestream, by imagecodecs and pylibjpeg-rle alone."""
+"""One frame to and from a codestream, by imagecodecs alone, without the product's code."""
 
 from __future__ import annotations
 
