@@ -78,7 +78,7 @@ class Finishing:
                 await self._journal.delete(entry)
                 FINISHED.inc()
                 finished += 1
-            elif entry.age_seconds > self._feed_after_seconds:
+            elif entry.age_seconds >= self._feed_after_seconds:
                 waiting.append(Work(manifest.partition, open_lines))
         return finished, waiting
 
