@@ -51,7 +51,7 @@ class Journal:
                 log.error("journal_key_refused")  # noqa: TRY400 - the place says nothing
                 continue
             listed.append(Listed(info.key, batch, (now - info.last_modified).total_seconds()))
-        listed.sort(key=lambda entry: -entry.age_seconds)
+        listed.sort(key=lambda entry: (-entry.age_seconds, entry.batch))
         JOURNAL_ENTRIES.set(len(listed))
         OLDEST_ENTRY.set(listed[0].age_seconds if listed else 0)
         self._forget_all_but({entry.key for entry in listed})
