@@ -60,8 +60,7 @@ def kill_and_restart(stack, dice):
         stack.valkey.kill()
         stack.valkey.start()
     elif victim == "postgres":
-        stack.postgres.kill()
-        stack.postgres.start()
+        stack.restart_postgres()
     else:
         stack.kill(victim)
         stack.start_service(victim)

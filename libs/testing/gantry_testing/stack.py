@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
+from gantry_embedded.errors import NotReady
 from gantry_embedded.ports import LOOPBACK, free_ports
 from gantry_embedded.postgres import PostgresServer
 from gantry_embedded.process import ChildProcess, ProcessSpec, kill_group
@@ -181,6 +182,7 @@ class Stack:
         if self.s3 is not None:
             self.s3.start()
         self.postgres.ensure_database(INDEX_DATABASE)
+        self._commit_for_good()
         self.run("migrate", "gantry_index", "migrate")
         for name in self.services:
             self.launch(name)
@@ -268,6 +270,27 @@ class Stack:
         """Put the copy ``name`` in the place of the index database, as a restored backup."""
         self.postgres.drop_database(INDEX_DATABASE)
         self.postgres.create_database(INDEX_DATABASE, name)
+        self._commit_for_good()
+
+    def restart_postgres(self) -> None:
+        """Kill PostgreSQL with all its sessions and start it again."""
+        self.postgres.kill()
+        # Its children may hold the shared memory for a moment longer than it lives.
+        wait_for(self._start_postgres, "PostgreSQL after its crash")
+
+    def _start_postgres(self) -> bool:
+        try:
+            self.postgres.start()
+        except NotReady:
+            return False
+        return True
+
+    def _commit_for_good(self) -> None:
+        # Test servers do not sync, which a killed process survives; but what was committed must have
+        # left it, or a kill takes back verdicts for which journal entries have been deleted.
+        with psycopg.connect(self.postgres.dsn, autocommit=True) as connection:
+            name = sql.Identifier(INDEX_DATABASE)
+            connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = on").format(name))
 
     def disconnect_index(self) -> None:
         """End every connection to the index database."""
