@@ -1,0 +1,1 @@
+"""What PS3.18 asks of an origin server, statement by statement, checked from outside against any server."""

@@ -1,0 +1,8 @@
+"""Every check there is."""
+
+from __future__ import annotations
+
+from gantry_cli.conformance import common
+from gantry_cli.conformance.statements import Check, checks_of
+
+CHECKS: tuple[Check, ...] = tuple(checks_of(common))
