@@ -53,7 +53,7 @@ class Server:
         request = self.http.build_request(
             method,
             self.base_url.rstrip("/") + path,
-            params=httpx.QueryParams(params or []),
+            params=httpx.QueryParams(tuple(params or ())),
             headers=headers,
             content=content,
         )
