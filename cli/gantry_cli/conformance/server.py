@@ -64,6 +64,10 @@ class Server:
             del request.headers["Accept"]
         return self.http.send(request)
 
+    def send_absolute(self, url: str, accept: str = "*/*") -> httpx.Response:
+        """Return the answer to a GET of a URL that an answer named."""
+        return self.http.get(url, headers={"Accept": accept})
+
     def store(self, files: Sequence[bytes], study_uid: str | None = None) -> StowAnswer:
         """Store files in one multipart request. Raises ``BadAnswer`` when the answer is no store response."""
         content_type, body = encode_multipart(files)

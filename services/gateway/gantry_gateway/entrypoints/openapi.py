@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 _PROBLEM = "application/problem+json"
-_PATH_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+PATH_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 _UID = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$", "maxLength": 64}
 _SCHEMAS: Mapping[str, Mapping[str, object]] = {
     "partition": {"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63},
@@ -34,7 +34,8 @@ class Operation:
     summary: str
     media_types: tuple[str, ...]
     parameters: tuple[str, ...] = ()
-    stores: bool = False
+    # Media types of the body, for what is sent here.
+    takes: tuple[str, ...] = ()
 
 
 def openapi_document(operations: Mapping[str, Mapping[str, Operation]]) -> dict[str, object]:
@@ -43,7 +44,7 @@ def openapi_document(operations: Mapping[str, Mapping[str, Operation]]) -> dict[
         "openapi": "3.1.0",
         "info": {"title": "Gantry DICOMweb", "version": "1", "description": "DICOM PS3.18 origin server"},
         "paths": {
-            _PATH_PARAMETER.sub(r"{\1}", path): {
+            PATH_PARAMETER.sub(r"{\1}", path): {
                 method: _operation(path, operation) for method, operation in methods.items()
             }
             for path, methods in operations.items()
@@ -69,7 +70,7 @@ def _operation(path: str, operation: Operation) -> dict[str, object]:
         "parameters": [
             *(
                 {"name": name, "in": "path", "required": True, "schema": _SCHEMAS[name]}
-                for name in _PATH_PARAMETER.findall(path)
+                for name in PATH_PARAMETER.findall(path)
             ),
             *(
                 {"name": name, "in": "query", "schema": _SCHEMAS.get(name, {"type": "string"})}
@@ -81,9 +82,6 @@ def _operation(path: str, operation: Operation) -> dict[str, object]:
             "default": {"description": "Problem details (RFC 9457)", "content": {_PROBLEM: {}}},
         },
     }
-    if operation.stores:
-        described["requestBody"] = {
-            "required": True,
-            "content": {'multipart/related; type="application/dicom"': {}, "application/dicom": {}},
-        }
+    if operation.takes:
+        described["requestBody"] = {"required": True, "content": {name: {} for name in operation.takes}}
     return described

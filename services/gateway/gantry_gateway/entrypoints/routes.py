@@ -1,7 +1,7 @@
 """The route table: every resource once, under the default partition and under any other.
 
-The OpenAPI document is made from the same table, so it lists what is answered and nothing
-else.
+The OpenAPI document and the capabilities (WADL) are made from the same table, so they list
+what is answered and nothing else.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from gantry_dicom.errors import NotAcceptable
 from gantry_web.app import TemplateRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gantry_gateway.entrypoints.context import base_url
 from gantry_gateway.entrypoints.openapi import Operation, openapi_endpoint
 from gantry_gateway.entrypoints.qido import search_instances, search_series, search_studies
 from gantry_gateway.entrypoints.stow import store_instances
+from gantry_gateway.entrypoints.wadl import WADL, wadl_document
 from gantry_gateway.entrypoints.wado_bulkdata import retrieve_bulkdata
 from gantry_gateway.entrypoints.wado_frames import retrieve_frames
 from gantry_gateway.entrypoints.wado_instances import retrieve
@@ -26,6 +29,7 @@ from gantry_gateway.entrypoints.wado_rendered import (
     retrieve_rendered,
     retrieve_thumbnail,
 )
+from gantry_gateway.media_types import choose, parse_accept
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -52,6 +56,7 @@ _INSTANCE_TYPES = (*_DICOM, "application/dicom")
 _OCTETS = ('multipart/related; type="application/octet-stream"',)
 _PICTURES = ("image/jpeg", "image/png", "image/gif")
 _MANY_PICTURES = tuple(f'multipart/related; type="{picture}"' for picture in _PICTURES)
+_STORED = (*_DICOM, "application/dicom")
 _SEARCH = ("limit", "offset", "includefield", "fuzzymatching")
 _RENDER = ("accept", "quality", "viewport", "window")
 
@@ -131,8 +136,8 @@ RESOURCES: tuple[Resource, ...] = (
         Operation("Search for instances of a series", _DICOM_JSON, _SEARCH),
     ),
     # PS3.18 10.5.
-    Resource("/studies", store_instances, Operation("Store instances", _DICOM_JSON, stores=True), "POST"),
-    Resource(_STUDY, store_instances, Operation("Store into a study", _DICOM_JSON, stores=True), "POST"),
+    Resource("/studies", store_instances, Operation("Store instances", _DICOM_JSON, takes=_STORED), "POST"),
+    Resource(_STUDY, store_instances, Operation("Store into a study", _DICOM_JSON, takes=_STORED), "POST"),
 )
 
 
@@ -147,18 +152,29 @@ def routes() -> list[Route]:
             operations.setdefault(path, {})[resource.method.lower()] = resource.operation
     return [
         *(
-            TemplateRoute(path, _by_method(endpoints), methods=list(endpoints))
+            TemplateRoute(path, _by_method(endpoints), methods=[*endpoints, "OPTIONS"])
             for path, endpoints in by_path.items()
         ),
+        *(TemplateRoute(prefix, describe_capabilities, methods=["OPTIONS"]) for prefix in PREFIXES),
         TemplateRoute("/openapi.json", openapi_endpoint(operations)),
     ]
 
 
+async def describe_capabilities(request: Request) -> Response:
+    """Answer what the service can do (PS3.18 8.9); it is no secret and names no patient."""
+    ranges = parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
+    if choose(ranges, (WADL,)) is None:
+        raise NotAcceptable(f"the capabilities are described as {WADL}")
+    described = ((resource.path, resource.method, resource.operation) for resource in RESOURCES)
+    return Response(wadl_document(base_url(request), described), media_type=WADL)
+
+
 def _by_method(endpoints: dict[str, Endpoint]) -> Endpoint:
-    if len(endpoints) == 1:
-        return next(iter(endpoints.values()))
+    allowed = ", ".join(sorted({*endpoints, "OPTIONS", *({"HEAD"} if "GET" in endpoints else ())}))
 
     async def answer(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": allowed})
         method = "GET" if request.method == "HEAD" else request.method
         return await endpoints[method](request)
 
