@@ -56,7 +56,7 @@ def caller(guarded, issuer):
         client.close()
 
 
-def test_c14_no_token_is_401_no_right_403_and_another_scope_404_and_never_counted(caller):
+def test_c14_no_token_is_401_no_right_403_and_another_scope_404_and_never_counted(guarded, caller):
     admin, modality, stranger = caller("admin@main"), caller("modality@main"), caller("admin@elsewhere")
     wait_for(lambda: admin.get("/studies").status_code == 200, "the rules to arrive", 10)
     instances = generate_study(14, "SC", instances=2)
@@ -69,7 +69,7 @@ def test_c14_no_token_is_401_no_right_403_and_another_scope_404_and_never_counte
     assert refused.headers["www-authenticate"].startswith("Bearer")
     assert modality.get(study).status_code == 403
     assert stranger.get(study).status_code == 404
-    own = httpx.URL(str(stranger.base_url).replace("/dicom-web", "/partitions/elsewhere/dicom-web"))
+    own = guarded.base_url("elsewhere")
     found = stranger.get(f"{own}/studies", params={"limit": "1"})
     assert (found.status_code, found.json()) == (200, [])
     assert "warning" not in found.headers
