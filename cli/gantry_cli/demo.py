@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import httpx
-from gantry_dicom.errors import Unavailable
+from gantry_dicom.errors import Conflict, Unavailable
 from gantry_embedded.files import write_private
 from gantry_embedded.state import is_running
-from gantry_testing.dimse import SUCCESS, Outgoing, Peer, Sender
+from gantry_testing.dimse import SUCCESS, NotAssociated, Outgoing, Peer, Sender, echo
 from gantry_testing.synthetic.demo import PATIENT, demo_patient
 from gantry_testing.synthetic.values import Instance
 
+from gantry_cli.access import AccessOptions, administration, local_account
 from gantry_cli.exits import OK
 from gantry_cli.importer import store_all
 from gantry_cli.lifecycle import facts_of
-from gantry_cli.options import StackFacts, StackOptions
+from gantry_cli.options import DEFAULT_STATE, StackFacts, StackOptions
 from gantry_cli.running import Interrupted, run_stack, up_detached
 from gantry_cli.stow import Part
 from gantry_cli.terminal import Progress, say
+from gantry_cli.tokens import BearerAuth
 
 REMEMBERED_FILE = "demo.json"
 CALLING_AE_TITLE = "GANTRY-DEMO"
+ACCOUNT, GRANTS = "demo", ("service@main",)
+ADMITTED_SECONDS = 30.0
 SEARCHABLE_SECONDS = 120.0
 POLL_SECONDS = 0.2
 MIDDLE_SLICE = 24
@@ -61,7 +68,7 @@ def demo(options: StackOptions, *, detach: bool) -> int:
 
 def _show(options: StackOptions, facts: StackFacts, stopping: Callable[[], bool]) -> None:
     loaded = load(options.state, facts, stopping)
-    for line in describe(facts, loaded):
+    for line in describe(facts, loaded, token_command(options.state)):
         say(line)
 
 
@@ -70,16 +77,37 @@ def load(state: Path, facts: StackFacts, stopping: Callable[[], bool]) -> Loaded
 
     Raises ``Unavailable`` when the stack does not take or find it, ``Interrupted`` when ``stopping``.
     """
-    with httpx.Client(timeout=60.0) as client:
+    auth = BearerAuth(local_account(state, ACCOUNT, GRANTS)) if facts.issuer else None
+    with httpx.Client(timeout=60.0, auth=auth) as client:
+        _wait_until_admitted(client, facts, stopping)
         earlier = _remembered(state / REMEMBERED_FILE)
         if earlier is not None and _found(client, facts.dicomweb_url) == earlier.studies:
             say(f"Found the demonstration's {sum(earlier.studies.values())} instances again.")
             return earlier
+        if facts.issuer:
+            _register_sender(state)
         say(f"Storing the synthetic patient {PATIENT.patient_name}:")
         loaded = _store(client, facts, stopping)
         _wait_until_searchable(client, facts.dicomweb_url, loaded, stopping)
     write_private(state / REMEMBERED_FILE, json.dumps({"studies": loaded.studies, "picture": loaded.picture}))
     return loaded
+
+
+def _register_sender(state: Path) -> None:
+    """Let the title that the demonstration sends by be registered, for this machine only."""
+    entity = {"ae_title": CALLING_AE_TITLE, "may_store": True, "source_addresses": ["127.0.0.1"]}
+    with suppress(Conflict):
+        administration(AccessOptions(state)).ask("POST", "/application-entities", entity)
+
+
+def _wait_until_admitted(client: httpx.Client, facts: StackFacts, stopping: Callable[[], bool]) -> None:
+    """Wait until a new account's token counts: rules travel to the services in a moment, not in none."""
+
+    def admitted() -> bool:
+        answer = client.get(f"{facts.dicomweb_url}/studies", params={"limit": 1})
+        return answer.status_code in (httpx.codes.OK, httpx.codes.NO_CONTENT)
+
+    _wait(admitted, ADMITTED_SECONDS, stopping, "the archive does not answer a search")
 
 
 def _remembered(file: Path) -> Loaded | None:
@@ -97,7 +125,7 @@ def _store(client: httpx.Client, facts: StackFacts, stopping: Callable[[], bool]
         if number % 2 == 0:
             _store_by_stow(client, facts, instances)
         else:
-            _store_by_dimse(facts, list(instances))
+            _store_by_dimse(facts, list(instances), stopping)
     return loaded
 
 
@@ -116,7 +144,7 @@ def _store_by_stow(client: httpx.Client, facts: StackFacts, instances: Iterator[
         raise Unavailable("; ".join(summary.lines(limit=3)))
 
 
-def _store_by_dimse(facts: StackFacts, instances: list[Instance]) -> None:
+def _store_by_dimse(facts: StackFacts, instances: list[Instance], stopping: Callable[[], bool]) -> None:
     progress = Progress("C-STORE", len(instances))
     peer = Peer(facts.dimse_host, facts.dimse_port, facts.ae_title, CALLING_AE_TITLE)
     # Each instance travels in the transfer syntax it is in.
@@ -124,6 +152,7 @@ def _store_by_dimse(facts: StackFacts, instances: list[Instance]) -> None:
         Outgoing(instance.sop_class_uid, instance.sop_uid, instance.transfer_syntax_uid, instance.data_set)
         for instance in instances
     ]
+    _wait(lambda: _is_known(peer), ADMITTED_SECONDS, stopping, f"{CALLING_AE_TITLE} may not associate")
     with Sender(peer, [item.context for item in items]) as sender:
         for item in items:
             status = sender.store(item)
@@ -149,26 +178,56 @@ def _first(document: dict[str, Any], tag: str) -> Any:  # noqa: ANN401 - a JSON 
     return document[tag]["Value"][0]
 
 
+def _is_known(peer: Peer) -> bool:
+    try:
+        return echo(peer) == SUCCESS
+    except NotAssociated:
+        return False
+
+
 def _wait_until_searchable(
     client: httpx.Client, url: str, loaded: Loaded, stopping: Callable[[], bool]
 ) -> None:
     begun = time.monotonic()
-    while (found := _found(client, url)) != loaded.studies:
-        if stopping():
-            raise Interrupted("stopped while waiting for the index")
-        if time.monotonic() - begun > SEARCHABLE_SECONDS:
-            wanted = sum(loaded.studies.values())
-            raise Unavailable(f"the index finds {sum(found.values())} of {wanted} instances")
-        time.sleep(POLL_SECONDS)
+    wanted = sum(loaded.studies.values())
+    _wait(
+        lambda: _found(client, url) == loaded.studies,
+        SEARCHABLE_SECONDS,
+        stopping,
+        f"the index does not find all {wanted} instances",
+    )
     say(f"All of it can be searched ({time.monotonic() - begun:.1f} s after the last instance).")
 
 
-def describe(facts: StackFacts, loaded: Loaded) -> Iterator[str]:
+def _wait(
+    condition: Callable[[], bool], seconds: float, stopping: Callable[[], bool], otherwise: str
+) -> None:
+    """Wait until ``condition``. Raises ``Interrupted``, and ``Unavailable`` with ``otherwise``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if stopping():
+            raise Interrupted("stopped while waiting")
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{otherwise} after {seconds:.0f} s")
+        time.sleep(POLL_SECONDS)
+
+
+def token_command(state: Path) -> str:
+    """Return what prints a token for that state folder, as typed where the user is."""
+    program = Path(sys.executable).with_name("gantry")
+    program = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
+    named = "" if state == DEFAULT_STATE.absolute() else f" --state {shlex.quote(str(state))}"
+    return f"{shlex.quote(str(program))} token{named}"
+
+
+def describe(facts: StackFacts, loaded: Loaded, token: str) -> Iterator[str]:
     """Yield what to try, for the user."""
     base = facts.dicomweb_url
+    shown = f'-H "Authorization: Bearer $({token})" ' if facts.issuer else ""
     yield "Try:"
     if facts.viewer_url:
-        yield f"  {facts.viewer_url} in a browser, or a study in it at once:"
+        entering = " (log in as above)" if facts.issuer else ""
+        yield f"  {facts.viewer_url} in a browser{entering}, or a study in it at once:"
         yield f"  {facts.viewer_url}viewer?StudyInstanceUIDs={next(iter(loaded.studies))}"
-    yield f"  curl '{base}/studies?PatientID={PATIENT.patient_id}'"
-    yield f"  curl -o slice.jpg -H 'Accept: image/jpeg' '{base}/{loaded.picture}/rendered'"
+    yield f"  curl {shown}'{base}/studies?PatientID={PATIENT.patient_id}'"
+    yield f"  curl {shown}-o slice.jpg -H 'Accept: image/jpeg' '{base}/{loaded.picture}/rendered'"

@@ -19,6 +19,7 @@ from gantry_cli.viewer import NO_VIEWER
 
 DOWN_SECONDS = 60.0
 POLL_SECONDS = 0.05
+ADMINISTRATOR = "admin"
 PAGE_CACHE_NOTE = (
     "Note: SeaweedFS acknowledges from the page cache. Instances survive killed processes, "
     "not a power failure; --store file syncs before it acknowledges."
@@ -72,13 +73,17 @@ def facts_of(state: Path) -> StackFacts:
     return StackFacts(**current.facts)
 
 
-def describe(facts: StackFacts) -> Iterator[str]:
-    """Yield where the stack can be reached."""
+def describe(facts: StackFacts, new_password: str = "") -> Iterator[str]:
+    """Yield where the stack can be reached, and who may; a password only when it was just made."""
     yield f"  DICOMweb  {facts.dicomweb_url}"
     yield f"  Viewer    {facts.viewer_url or NO_VIEWER}"
     yield f"  DIMSE     {facts.ae_title} at {facts.dimse_host}, port {facts.dimse_port}"
     yield f"  Store     {facts.store}"
-    if facts.password_file:
-        yield f"  Login     admin, password in {facts.password_file}"
+    if not facts.issuer:
+        yield "  Login     none: whoever reaches this machine's loopback may read and store"
+    elif new_password:
+        yield f"  Login     {ADMINISTRATOR}, password {new_password} (kept in {facts.password_file})"
+    else:
+        yield f"  Login     {ADMINISTRATOR}, password in {facts.password_file}"
     if facts.store == "s3":
         yield PAGE_CACHE_NOTE

@@ -12,6 +12,12 @@ from gantry_embedded.files import private_folder, write_private
 DEFAULT_STATE = Path(".gantry")
 STORES = ("s3", "file")
 CHOICES_FILE = "stack.json"
+# Below the state folder: the secrets of service accounts that commands use, a file each.
+CLIENTS_FOLDER = "clients"
+SEAL_KEYS_FILE = "seal-keys"
+OBJECTS_FOLDER, S3_FOLDER = "objects", "s3"
+# The account with every right, for commands of the machine's owner.
+OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,9 @@ class StackOptions:
     http_port: int = 0
     dimse_port: int = 0
     viewer: Path | None = None
-    login: bool = False
+    login: bool | None = None
+    # Where what is said goes to a log, which is no place for a password.
+    in_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +45,26 @@ class Choices:
 def choices(options: StackOptions) -> Choices:
     """Return what holds for this state folder, and remember it.
 
-    A folder that once asked for a login asks for ever: what was protected must not be open
-    for want of an option. Raises ``BadRequest`` when the folder already holds the other kind of
-    object store: the index would point to objects that the new store does not have.
+    People have to log in unless the folder was begun without. Raises ``BadRequest`` when the folder
+    already holds the other kind of object store (the index would point to objects that the new store
+    does not have), and when what was protected should be opened.
     """
     file = private_folder(options.state) / CHOICES_FILE
     earlier = json.loads(file.read_text()) if file.exists() else {}
-    kept: str | None = earlier.get("store")
-    if kept is not None and options.store not in (None, kept):
+    store: str | None = earlier.get("store")
+    if store is not None and options.store not in (None, store):
         raise BadRequest(
-            f"{options.state} holds a stack with --store {kept}; name another folder with --state"
+            f"{options.state} holds a stack with --store {store}; name another folder with --state"
         )
-    chosen = Choices(kept or options.store or STORES[0], options.login or bool(earlier.get("login")))
+    login: bool | None = earlier.get("login")
+    if login and options.login is False:
+        raise BadRequest(
+            f"{options.state} holds an archive with login, which is not opened; "
+            "name another folder with --state"
+        )
+    if options.login is not None:
+        login = options.login
+    chosen = Choices(store or options.store or STORES[0], login is not False)
     write_private(file, json.dumps(asdict(chosen)))
     return chosen
 
@@ -63,7 +79,8 @@ class StackFacts:
     ae_title: str
     store: str
     viewer_url: str = ""
-    # Where the administrator's generated password lies; empty when nobody has to log in.
+    # Who issues tokens, and where the administrator's generated password lies; empty without login.
+    issuer: str = ""
     password_file: str = ""
 
     def as_document(self) -> dict[str, object]:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from gantry_dicom.errors import Unavailable
 from gantry_embedded.errors import NotReady
@@ -19,7 +20,7 @@ from gantry_embedded.supervisor import Supervisor
 from gantry_cli.exits import FAILED, OK
 from gantry_cli.lifecycle import POLL_SECONDS, describe, facts_of
 from gantry_cli.options import StackFacts, StackOptions
-from gantry_cli.stack import running_stack
+from gantry_cli.stack import ADMIN_PASSWORD, running_stack
 from gantry_cli.terminal import complain, say
 
 DETACH_SECONDS = 180.0
@@ -55,11 +56,13 @@ def run_stack(options: StackOptions, beside: Callable[[StackFacts, Callable[[], 
             raise
         say("Ctrl-C stops everything.")
 
+    had_password = (options.state / ADMIN_PASSWORD).exists()
     say(f"Starting Gantry in {supervisor.folder}")
     try:
         with ThreadPoolExecutor(1) as pool, running_stack(options, supervisor) as facts:
             say(f"Ready after {time.monotonic() - begun:.1f} s.")
-            for line in describe(facts):
+            quiet = had_password or options.in_background
+            for line in describe(facts, "" if quiet else _password(facts)):
                 say(line)
             future = pool.submit(work, facts)
             supervisor.watch()
@@ -78,11 +81,13 @@ def up_detached(options: StackOptions) -> int:
     """Start the stack in a process of its own and return when it is ready."""
     state = options.state
     log_file = private_folder(state / "logs") / SUPERVISOR_LOG
-    arguments = ["up", "--state", str(state)]
+    had_password = (state / ADMIN_PASSWORD).exists()
+    arguments = ["up", "--in-background", "--state", str(state)]
     arguments += ["--store", options.store] if options.store else []
     arguments += ["--http-port", str(options.http_port), "--dimse-port", str(options.dimse_port)]
     arguments += ["--viewer", str(options.viewer)] if options.viewer is not None else []
-    arguments += ["--login"] if options.login else []
+    if options.login is not None:
+        arguments += ["--login" if options.login else "--no-login"]
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "gantry_cli", *arguments],
@@ -101,7 +106,13 @@ def up_detached(options: StackOptions) -> int:
             complain(f"not ready after {DETACH_SECONDS:.0f} s: {last_lines(log_file)}")
             return FAILED
         time.sleep(POLL_SECONDS)
-    for line in describe(facts_of(state)):
+    facts = facts_of(state)
+    for line in describe(facts, "" if had_password else _password(facts)):
         say(line)
     say(f"Running in the background; `gantry down --state {state}` stops it.")
     return OK
+
+
+def _password(facts: StackFacts) -> str:
+    """Return the administrator's generated password, empty without login."""
+    return Path(facts.password_file).read_text().strip() if facts.password_file else ""

@@ -9,14 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gantry_dicom.errors import BadRequest
-from gantry_embedded.files import private_folder, write_private
+from gantry_embedded.files import private_folder, secret, write_private
 from gantry_embedded.ports import LOOPBACK, is_free, remembered_ports
 from gantry_embedded.postgres import PostgresServer
+from gantry_embedded.process import ProcessSpec
 from gantry_embedded.s3 import S3Server
 from gantry_embedded.supervisor import Supervisor
 from gantry_embedded.valkey import ValkeyServer
 
-from gantry_cli.options import StackFacts, StackOptions, choices
+from gantry_cli.options import (
+    CLIENTS_FOLDER,
+    OBJECTS_FOLDER,
+    OPERATOR,
+    S3_FOLDER,
+    SEAL_KEYS_FILE,
+    StackFacts,
+    StackOptions,
+    choices,
+)
 from gantry_cli.services import AUTH, BACK, FRONT, GATEWAY, Service, program_spec, service_spec
 
 AE_TITLE = "GANTRY"
@@ -24,6 +34,8 @@ INDEX_DATABASE = "index"
 CORE_DATABASE = "core"
 ADMIN_PASSWORD = "admin-password"  # noqa: S105 - a file's name
 DIMSE_PORT = "dimse"
+# Where the gateway forwards to the service of logins.
+AUTH_PATH = "/auth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,7 @@ def running_stack(options: StackOptions, supervisor: Supervisor) -> Iterator[Sta
             ae_title=AE_TITLE,
             store=chosen.store,
             viewer_url="" if options.viewer is None else f"{origin}/viewer/",
+            issuer=_issuer(origin) if chosen.login else "",
             password_file=str(password_file) if chosen.login else "",
         )
         supervisor.announce(facts.as_document())
@@ -77,7 +90,7 @@ def _service_ports(options: StackOptions) -> dict[str, int]:
 
 
 def _servers(state: Path, store: str) -> _Servers:
-    s3 = S3Server(state / "s3") if store == "s3" else None
+    s3 = S3Server(state / S3_FOLDER) if store == "s3" else None
     return _Servers(PostgresServer(state / "postgres"), ValkeyServer(state / "valkey"), s3)
 
 
@@ -92,7 +105,7 @@ def _start_servers(supervisor: Supervisor, servers: _Servers) -> dict[str, str]:
     environment = {
         "GANTRY_INDEX_DSN": servers.postgres.ensure_database(INDEX_DATABASE),
         "GANTRY_REDIS_URL": servers.valkey.url,
-        "GANTRY_SEAL_KEYS": _seal_keys(state / "seal-keys"),
+        "GANTRY_SEAL_KEYS": _seal_keys(state / SEAL_KEYS_FILE),
         "GANTRY_AE_TITLE": AE_TITLE,
         # Loopback only and without login: the policy point is asked, and lets everybody pass.
         "GANTRY_POLICY": "open",
@@ -104,7 +117,7 @@ def _start_servers(supervisor: Supervisor, servers: _Servers) -> dict[str, str]:
             "GANTRY_S3_SECRET_KEY": servers.s3.secret_key,
         }
     else:
-        environment["GANTRY_STORE_URL"] = private_folder(state / "objects").as_uri()
+        environment["GANTRY_STORE_URL"] = private_folder(state / OBJECTS_FOLDER).as_uri()
     surroundings = service_spec(Service("migrate", "gantry_index"), environment, 0, state, supervisor.logs)
     supervisor.run_once(program_spec("migrate", "gantry_index", ("migrate",), surroundings))
     # SeaweedFS, the slowest of the three, may still be starting: the services wait for no store.
@@ -122,18 +135,33 @@ def _prepare_login(
     state = supervisor.folder
     added = {
         "GANTRY_CORE_DSN": postgres.ensure_database(CORE_DATABASE),
-        "GANTRY_ISSUER": f"{origin}/auth",
+        "GANTRY_ISSUER": _issuer(origin),
         "GANTRY_AUTH_URL": f"http://{LOOPBACK}:{ports[AUTH.name]}",
         "GANTRY_POLICY": "rules",
         "GANTRY_ACCESS_LOG_FOLDER": str(private_folder(state / "access-log")),
-        # A machine of one's own: modalities need no registration before they can be tried.
-        "GANTRY_OPEN_REGISTRATION": "true",
     }
     surroundings = service_spec(AUTH, environment | added, 0, state, supervisor.logs)
     supervisor.run_once(program_spec("migrate-core", AUTH.module, ("migrate",), surroundings))
     arguments = ("bootstrap-admin", "--password-file", str(state / ADMIN_PASSWORD))
     supervisor.run_once(program_spec("bootstrap-admin", AUTH.module, arguments, surroundings))
+    _ensure_operator(supervisor, surroundings)
     return added
+
+
+def _ensure_operator(supervisor: Supervisor, surroundings: ProcessSpec) -> None:
+    """Let the account be there that commands of this machine use; its secret shows that it is."""
+    file = private_folder(supervisor.folder / CLIENTS_FOLDER) / OPERATOR
+    if file.exists():
+        return
+    fresh = file.with_name(f".{OPERATOR}.new")
+    secret(fresh)
+    arguments = ("ensure-client", OPERATOR, "--secret-file", str(fresh), "--grant", "admin@*")
+    supervisor.run_once(program_spec("ensure-operator", AUTH.module, arguments, surroundings))
+    fresh.rename(file)
+
+
+def _issuer(origin: str) -> str:
+    return f"{origin}{AUTH_PATH}"
 
 
 def _start_services(

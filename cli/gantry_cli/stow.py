@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 from gantry_dicom.errors import Unavailable
 
+from gantry_cli.problems import detail_of
+
 READ_CHUNK = 1 << 20
 ATTEMPTS = 5
 # Statuses whose body is a Store Instances Response (PS3.18 Table 10.5.3-1).
@@ -92,7 +94,7 @@ def send(client: httpx.Client, url: str, parts: Sequence[Part]) -> Answer:
             if response.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
                 return _answer(response)
             if attempt == ATTEMPTS:
-                raise Unavailable(f"{url} is busy: {_problem(response)}")
+                raise Unavailable(f"{url} is busy: {detail_of(response)}")
         time.sleep(pause)
         pause *= 2
     raise AssertionError("unreachable")
@@ -117,7 +119,7 @@ def _length(parts: Iterable[Part], boundary: str) -> int:
 
 def _answer(response: httpx.Response) -> Answer:
     if response.status_code not in ANSWERED:
-        return Answer(problem=f"HTTP {response.status_code}: {_problem(response)}")
+        return Answer(problem=f"HTTP {response.status_code}: {detail_of(response)}")
     try:
         document = response.json()
     except ValueError:
@@ -142,12 +144,3 @@ def _items(document: dict[str, Any], sequence: str) -> list[dict[str, Any]]:
 def _value(item: dict[str, Any], tag: str) -> Any:  # noqa: ANN401 - a JSON value
     values = item.get(tag, {}).get("Value") or [None]
     return values[0]
-
-
-def _problem(response: httpx.Response) -> str:
-    """Return the detail of problem+json (RFC 9457), or the beginning of whatever came."""
-    try:
-        document = response.json()
-        return str(document.get("detail") or document.get("title") or "")
-    except (ValueError, AttributeError):
-        return response.text[:200]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Sequence
 
 REDRAW_SECONDS = 0.1
 PLAIN_SECONDS = 2.0
@@ -54,3 +55,13 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Print a line to standard error."""
     print(f"gantry: {text}", file=sys.stderr, flush=True)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return lines with columns as wide as their widest cell; the head alone when there are no rows."""
+    lines = [heads, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from gantry_cli import importing, stow
+from gantry_cli.access import TOKEN_VARIABLE, AccessOptions
 from gantry_cli.importer import BATCH_BYTES, BATCH_COUNT, Summary, batches, store_all
 from gantry_cli.sources import Skipped, files_under, parts_of_url
 from gantry_cli.stow import Part
@@ -162,15 +163,33 @@ def test_the_exit_code_tells_whether_something_was_refused(
     tmp_path: Path, instances, monkeypatch: pytest.MonkeyPatch, capsys, reason: int, code: int
 ):
     (tmp_path / "a.dcm").write_bytes(instances[0].data)
-    client = client_for(StowServer(refuse=dict.fromkeys([instances[0].sop_uid], reason) if reason else {}))
-    monkeypatch.setattr(importing.httpx, "Client", lambda **_: client)
-    assert importing.import_(tmp_path, str(tmp_path / "a.dcm"), BASE + "/") == code
+    server = StowServer(refuse=dict.fromkeys([instances[0].sop_uid], reason) if reason else {})
+    clients = iter([client_for(server), client_for(server)])
+    monkeypatch.setattr(importing.httpx, "Client", lambda **_: next(clients))
+    assert importing.import_(AccessOptions(tmp_path), str(tmp_path / "a.dcm"), BASE + "/") == code
     assert f"{1 - code} of 1 instances stored" in capsys.readouterr().out
 
 
 def test_without_a_running_stack_the_import_says_what_to_do(tmp_path: Path):
     with pytest.raises(Unavailable, match="gantry up"):
-        importing.import_(tmp_path, str(tmp_path), None)
+        importing.import_(AccessOptions(tmp_path), str(tmp_path), None)
+
+
+def test_the_token_goes_to_the_archive_that_stores_and_to_no_other(
+    tmp_path: Path, instances, monkeypatch: pytest.MonkeyPatch
+):
+    server, shown = StowServer(), {}
+
+    def both(request: httpx.Request) -> httpx.Response:
+        shown[request.url.host] = request.headers.get("authorization")
+        return server(request) if request.method == "POST" else wado_answer(instances)
+
+    real = httpx.Client
+    transport = httpx.MockTransport(both)
+    monkeypatch.setattr(importing.httpx, "Client", lambda **given: real(transport=transport, **given))
+    monkeypatch.setenv(TOKEN_VARIABLE, "a-token")
+    assert importing.import_(AccessOptions(tmp_path), "http://other/dicom-web/studies/1.2", BASE) == 0
+    assert shown == {"other": None, "archive": "Bearer a-token"}
 
 
 def test_the_answer_is_read_as_json_only_where_the_standard_puts_one():

@@ -49,7 +49,9 @@ def pid_of(state: Path, name: str) -> int:
 
 def instances_found(state: Path, study_instance_uid: str) -> int:
     url = f"{facts_of(state).dicomweb_url}/studies/{study_instance_uid}/instances"
-    answer = httpx.get(url, headers={"Accept": "application/dicom+json"}, timeout=30)
+    token = gantry("token", state=state).stdout.strip()
+    headers = {"Accept": "application/dicom+json", "Authorization": f"Bearer {token}"}
+    answer = httpx.get(url, headers=headers, timeout=30)
     return len(answer.json()) if answer.status_code == httpx.codes.OK else 0
 
 
@@ -72,6 +74,8 @@ def test_a_stack_keeps_its_data_through_crashes_and_restarts(state: Path, tmp_pa
     assert first.returncode == 0, first.stdout + first.stderr
     assert "C-STORE: 48 of 48 instances" in first.stdout
     assert "curl" in first.stdout
+    password = (state / "admin-password").read_text().strip()
+    assert f"admin, password {password}" in first.stdout
     assert gantry("status", state=state).returncode == 0
     second_up = gantry("up", state=state)
     assert (second_up.returncode, "already running" in second_up.stderr) == (1, True)
@@ -92,6 +96,8 @@ def test_a_stack_keeps_its_data_through_crashes_and_restarts(state: Path, tmp_pa
     again = gantry("demo", "--detach", state=state)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "Found the demonstration's" in again.stdout
+    assert "admin, password in" in again.stdout
+    assert password not in again.stdout
     assert current(state).facts == before.facts, "ports and store are those of the first start"
     assert instances_found(state, study) == 4
 

@@ -26,9 +26,22 @@ def test_a_folder_does_not_change_its_store(tmp_path: Path):
         choices(StackOptions(tmp_path, store="s3"))
 
 
-def test_a_folder_that_once_asked_for_a_login_asks_for_ever(tmp_path):
-    assert not choices(StackOptions(tmp_path)).login
+def test_people_log_in_unless_the_folder_was_begun_without(tmp_path: Path):
+    assert choices(StackOptions(tmp_path / "a")).login
+    assert not choices(StackOptions(tmp_path / "b", login=False)).login
+    assert not choices(StackOptions(tmp_path / "b")).login
+
+
+def test_an_open_folder_can_be_protected_and_not_be_opened_again(tmp_path: Path):
+    choices(StackOptions(tmp_path, login=False))
     assert choices(StackOptions(tmp_path, login=True)).login
+    assert choices(StackOptions(tmp_path)).login
+    with pytest.raises(BadRequest, match="not opened"):
+        choices(StackOptions(tmp_path, login=False))
+
+
+def test_a_folder_from_before_there_were_logins_gets_one(tmp_path: Path):
+    (tmp_path / "stack.json").write_text('{"store": "file"}')
     assert choices(StackOptions(tmp_path)).login
 
 

@@ -1,4 +1,4 @@
-"""`gantry up --login`: one origin for login, data and viewer; without a login nobody sees anything."""
+"""`gantry up`: one origin for login, data and viewer; without a login nobody sees anything."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def archive(state, viewer_folder):
     gantry = [sys.executable, "-P", "-m", "gantry_cli"]
     place = ["--state", str(state)]
     subprocess.run(
-        [*gantry, "up", "--login", "--detach", "--store", "file", "--viewer", str(viewer_folder), *place],
+        [*gantry, "up", "--detach", "--store", "file", "--viewer", str(viewer_folder), *place],
         check=True,
         timeout=180,
     )

@@ -1,0 +1,210 @@
+"""The command line: what can be said, and what it means."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gantry_cli.options import DEFAULT_STATE, STORES
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    whole = argparse.ArgumentParser(prog="gantry", description="Run Gantry on one machine and talk to it.")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    state, stack, access, listing = _state(), _stack(), _access(), _output()
+    up = commands.add_parser(
+        "up", parents=[state, stack], help="start PostgreSQL, Valkey, S3 and the services"
+    )
+    up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
+    commands.add_parser("down", parents=[state], help="stop them")
+    commands.add_parser("status", parents=[state], help="say what runs and where")
+    commands.add_parser("demo", parents=[state, stack], help="up, with a synthetic patient to look at")
+    import_ = commands.add_parser(
+        "import", parents=[state, access], help="store files or another archive's study"
+    )
+    import_.add_argument("source", metavar="PATH|URL", help="file, folder, or WADO-RS URL of a study")
+    import_.add_argument("--to", metavar="URL", help="DICOMweb base (default: the stack of --state)")
+    token = commands.add_parser("token", parents=[state, access], help="print an access token for a script")
+    token.add_argument("--scope", default="", metavar="ROLE@PARTITION", help="no more rights than these")
+    shared = [state, access, listing]
+    _users(commands.add_parser("user", help="people who log in"), shared)
+    _clients(commands.add_parser("client", help="programs with an account of their own"), shared)
+    _entities(commands.add_parser("ae", help="application entities of DICOM networking"), shared)
+    _audit(commands.add_parser("audit", help="who did what to whose images"), shared)
+    _viewer(commands.add_parser("viewer", help="the web viewer's files"))
+    return whole
+
+
+def _state() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--state",
+        type=Path,
+        default=DEFAULT_STATE,
+        metavar="DIR",
+        help="folder of data, secrets and logs (default: .gantry)",
+    )
+    return shared
+
+
+def _stack() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--store", choices=STORES, help="object store (default: s3, or as last time)")
+    shared.add_argument("--http-port", type=_port, default=0, metavar="N", help="port of DICOMweb")
+    shared.add_argument("--dimse-port", type=_port, default=0, metavar="N", help="port of DIMSE")
+    shared.add_argument(
+        "--viewer", type=Path, metavar="DIR", help="viewer's files (default: as `viewer fetch` left them)"
+    )
+    shared.add_argument("--detach", action="store_true", help="return when it is ready")
+    login = shared.add_mutually_exclusive_group()
+    login.add_argument(
+        "--login", action="store_const", const=True, help="people and programs log in (the default)"
+    )
+    login.add_argument(
+        "--no-login",
+        "--open",
+        action="store_const",
+        const=False,
+        dest="login",
+        help="nobody does: for benches; a folder remembers it",
+    )
+    return shared
+
+
+def _access() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    who = shared.add_argument_group("who asks (default: the account of the stack of --state)")
+    who.add_argument("--token", default="", help="an access token; GANTRY_TOKEN keeps it out of `ps`")
+    who.add_argument("--issuer", default="", metavar="URL", help="another archive's service of logins")
+    who.add_argument("--client", default="", metavar="ID", help="a service account ...")
+    who.add_argument("--secret-file", type=Path, metavar="FILE", help="... and the file with its secret")
+    return shared
+
+
+def _output() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="for programs")
+    return shared
+
+
+def _actions(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+    return parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def _users(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:
+    actions = _actions(parser)
+    add = actions.add_parser("add", parents=shared, help="let somebody log in")
+    password = actions.add_parser("password", parents=shared, help="give another password")
+    grant = actions.add_parser("grant", parents=shared, help="replace somebody's rights")
+    revoke = actions.add_parser("revoke", parents=shared, help="end somebody's login, sessions and tokens")
+    actions.add_parser("list", parents=shared, help="show users")
+    for one in (add, password, grant, revoke):
+        one.add_argument("name", metavar="NAME")
+    for one in (add, password):
+        one.add_argument(
+            "--password-file",
+            type=Path,
+            metavar="FILE",
+            help="a password of your choice, - for standard input (default: one is made)",
+        )
+    password.add_argument("--reinstate", action="store_true", help="also undo a revocation")
+    _takes_grants(add, grant)
+
+
+def _clients(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:
+    actions = _actions(parser)
+    add = actions.add_parser("add", parents=shared, help="give a program an account")
+    grant = actions.add_parser("grant", parents=shared, help="replace a program's rights")
+    revoke = actions.add_parser("revoke", parents=shared, help="end a program's account and tokens")
+    actions.add_parser("list", parents=shared, help="show clients")
+    for one in (add, grant, revoke):
+        one.add_argument("name", metavar="ID")
+    add.add_argument("--secret-to", type=Path, metavar="FILE", help="write the secret there")
+    add.add_argument(
+        "--redirect-uri",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="an application that people log in to (code with PKCE); more than one may be given",
+    )
+    add.add_argument("--public", action="store_true", help="it cannot keep a secret")
+    _takes_grants(add, grant)
+
+
+def _entities(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:
+    actions = _actions(parser)
+    add = actions.add_parser("add", parents=shared, help="register a title")
+    revoke = actions.add_parser("revoke", parents=shared, help="take a title out")
+    actions.add_parser("list", parents=shared, help="show titles")
+    for one in (add, revoke):
+        one.add_argument("title", metavar="TITLE")
+    add.add_argument("--partition", default="main", metavar="NAME", help="default: main")
+    add.add_argument(
+        "--may",
+        action="append",
+        default=[],
+        choices=("store", "find", "move"),
+        help="what it may do (without: C-ECHO); more than one may be given",
+    )
+    add.add_argument(
+        "--from",
+        dest="source",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address or network it calls from (default: any); more than one may be given",
+    )
+    add.add_argument("--host", default="", metavar="HOST", help="where it listens, as a destination")
+    add.add_argument("--port", type=_port, default=0, metavar="N", help="the port there")
+    revoke.add_argument("--partition", default="", metavar="NAME", help="default: every one")
+
+
+def _audit(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:
+    actions = _actions(parser)
+    search = actions.add_parser("search", parents=shared, help="show access records")
+    actions.add_parser("verify", parents=shared, help="check seals, chains and gaps of all of them")
+    search.add_argument("--from", dest="since", type=_moment, metavar="TIME", help="from then on (ISO 8601)")
+    search.add_argument("--to", dest="until", type=_moment, metavar="TIME", help="before then (ISO 8601)")
+    search.add_argument("--actor", default="", metavar="NAME", help="user, client:ID or AE title")
+    search.add_argument(
+        "--action",
+        dest="kind",
+        choices=("login", "refusal", "store", "search", "retrieve", "change"),
+        help="what was done",
+    )
+    search.add_argument("--study", default="", metavar="UID", help="to which study")
+    search.add_argument("--limit", type=int, default=100, metavar="N", help="the newest so many (100)")
+
+
+def _viewer(parser: argparse.ArgumentParser) -> None:
+    fetch = _actions(parser).add_parser("fetch", help="fetch and prepare them, unless they are there")
+    fetch.add_argument("--tools", type=Path, default=Path(".gantry-tools"), metavar="DIR", help="where to")
+    fetch.add_argument("--optional", action="store_true", help="that they cannot be had is no failure")
+
+
+def _takes_grants(*parsers: argparse.ArgumentParser) -> None:
+    for one in parsers:
+        one.add_argument(
+            "--grant",
+            action="append",
+            default=[],
+            metavar="ROLE@PARTITION",
+            help="such as clinician@main or admin@*; more than one may be given",
+        )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 1 << 16:
+        raise argparse.ArgumentTypeError("a port is a number from 0 (choose one) to 65535")
+    return port
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a time is as in 2026-11-25 or 2026-11-25T08:00:00+01:00") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
