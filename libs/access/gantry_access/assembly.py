@@ -16,6 +16,9 @@ from gantry_access.point import RULES_POLICY, AccessPoint, named_point, rules_po
 from gantry_access.policy import POLICIES, Principal
 from gantry_access.storage import Seals, Store
 
+# Beside the access records: the newest policy version that was seen on this machine.
+POLICY_VERSION_FILE = "policy-version"
+
 # What need not be on the disk before the answer: reception is in the journal, a refusal gives
 # nothing away.
 _LAZY = frozenset({ACCESS_KIND_STORE, ACCESS_KIND_REFUSAL})
@@ -98,8 +101,13 @@ def make_access(settings: AccessSettings, store: Store, sealer: Seals) -> Access
     if log is None:
         raise BadPolicySetting("the policy rules needs a folder for access records")
     from gantry_access.feed import FeedSettings, PolicyFeed
+    from gantry_access.floor import VersionFloor
 
     feed = PolicyFeed(
-        store, sealer, redis_url=settings.redis_url, settings=FeedSettings(max_age=settings.max_age)
+        store,
+        sealer,
+        redis_url=settings.redis_url,
+        floor=VersionFloor(Path(settings.log_folder) / POLICY_VERSION_FILE),
+        settings=FeedSettings(max_age=settings.max_age),
     )
     return Access(rules_point(feed), log)

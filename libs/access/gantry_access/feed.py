@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from gantry_access.entities import Registry
 from gantry_access.errors import StalePolicy
+from gantry_access.floor import VersionFloor
 from gantry_access.snapshots import POLICY_CHANNEL, load_newest
 from gantry_access.storage import Seals, Store
 from gantry_access.tokens import TokenVerifier
@@ -31,6 +32,8 @@ log = get_logger(__name__)
 VERSION = metrics.gauge("gantry_policy_version", "Version of the policy in force, summed over workers")
 
 _LONGEST_PAUSE = 2.0
+# Redis is asked for a sign of life each second; after so many without one it is not listened to.
+_SILENT_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ class FeedSettings:
     # 0: as long as the snapshot says of itself.
     max_age: float = 0.0
     poll: float = 15.0
-    # While hints cannot be heard.
-    poll_without_hints: float = 3.0
+    # While hints cannot be heard: a revocation still arrives within five seconds.
+    poll_without_hints: float = 2.0
     # How long a start waits for the first answer of the bucket.
     first: float = 5.0
 
@@ -65,6 +68,7 @@ class PolicyFeed:
         sealer: Seals,
         *,
         redis_url: str = "",
+        floor: VersionFloor | None = None,
         settings: FeedSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -72,6 +76,7 @@ class PolicyFeed:
         self._store = store
         self._sealer = sealer
         self._redis_url = redis_url
+        self._floor = floor
         self._settings = settings or FeedSettings()
         self._clock = clock
         self._wall_clock = wall_clock
@@ -102,8 +107,8 @@ class PolicyFeed:
 
     async def refresh(self) -> None:
         """Look for a newer snapshot now; never raises what the store raises."""
-        known = self._in_force.version if self._in_force else 0
         try:
+            known = self._in_force.version if self._in_force else await self._oldest_known()
             snapshot, bad = await load_newest(self._store, self._sealer, newer_than=known)
         except GantryError as error:
             log.warning("policy_not_loaded", reason=error.outcome.value)
@@ -112,6 +117,14 @@ class PolicyFeed:
             log.error("policy_snapshots_forged", count=len(bad), object_key=bad[0])
         if snapshot is not None:
             self._take(snapshot)
+            if self._floor is not None:
+                await asyncio.to_thread(self._floor.rise, snapshot.version)
+
+    async def _oldest_known(self) -> int:
+        """Return the version above which this process may begin."""
+        if self._floor is None:
+            return 0
+        return max(0, await asyncio.to_thread(self._floor.read) - 1)
 
     async def close(self) -> None:
         """Stop looking."""
@@ -169,6 +182,8 @@ class PolicyFeed:
             except (RedisError, OSError) as error:
                 if self._hears_hints:
                     log.warning("policy_channel_lost", error=type(error).__name__)
+                    # What was hinted at meanwhile nobody heard, and the pause in hand is too long now.
+                    self._hinted.set()
             finally:
                 self._hears_hints = False
                 await redis.aclose()
@@ -183,10 +198,9 @@ class PolicyFeed:
                 message = await channel.get_message(timeout=1.0)
                 if message is None:
                     silent += 1
-                    if silent >= 10:
+                    if silent > _SILENT_SECONDS:
                         raise ConnectionError("no answer to a ping")
-                    if silent % 3 == 0:
-                        await channel.ping()
+                    await channel.ping()
                     continue
                 silent = 0
                 if message["type"] == "subscribe":

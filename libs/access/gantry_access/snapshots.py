@@ -13,6 +13,9 @@ SNAPSHOT_PREFIX = "p/"
 # Published to after a snapshot was put, with its version as text: a hint to look, no more.
 POLICY_CHANNEL = "gantry.policy"
 
+# Every reader lists them again and again: so many fit one answer of any store.
+KEPT_SNAPSHOTS = 500
+
 _KEY = re.compile(r"p/([0-9]{20})")
 
 
@@ -49,6 +52,16 @@ async def newest_version(store: Store) -> int:
     """Return the highest version that is there, 0 when there is none. Raises ``Unavailable``."""
     versions = [snapshot_version(info.key) or 0 async for info in store.list(SNAPSHOT_PREFIX)]
     return max(versions, default=0)
+
+
+async def forget_old_snapshots(store: Store, *, kept: int = KEPT_SNAPSHOTS) -> int:
+    """Delete all but the ``kept`` newest and return how many went. Raises ``Unavailable``."""
+    listed = [snapshot_version(info.key) async for info in store.list(SNAPSHOT_PREFIX)]
+    versions = sorted(version for version in listed if version is not None)
+    old = versions[:-kept]
+    for version in old:
+        await store.delete(snapshot_key(version))
+    return len(old)
 
 
 async def load_newest(

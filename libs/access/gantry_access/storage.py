@@ -30,6 +30,10 @@ class Store(Protocol):
         """Return an object. Raises ``NotFound``."""
         ...
 
+    async def delete(self, key: str) -> None:
+        """Delete an object; one that is not there is fine."""
+        ...
+
     def list(self, prefix: str) -> AsyncIterator[Listed]:
         """Yield what lies under ``prefix``, in no order to rely on."""
         ...

@@ -1,18 +1,21 @@
 """The snapshot in force: loaded from the bucket, hinted, and let go when too old."""
 
 import asyncio
+import signal
 
 import pytest
 from gantry.access.v1.access_pb2 import ApplicationEntity, PolicySnapshot, Revocation
 from gantry_access.errors import StalePolicy
 from gantry_access.feed import FeedSettings, PolicyFeed
+from gantry_access.floor import VersionFloor
 from gantry_access.point import rules_point
 from gantry_access.policy import Action, Principal, Resource
-from gantry_access.snapshots import POLICY_CHANNEL, publish_snapshot
+from gantry_access.snapshots import POLICY_CHANNEL, publish_snapshot, snapshot_key
 from gantry_dicom.errors import NotAllowed, NotFound, Unavailable
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import open_store
+from gantry_testing import servers
 from redis.asyncio import Redis
 
 SEALER = Sealer({"a": b"k" * 32}, "a")
@@ -41,10 +44,11 @@ def snapshot(version, *, published=NOW, good_for=600.0, **fields):
     )
 
 
-def feed_of(store, clocks, **settings):
+def feed_of(store, clocks, floor=None, **settings):
     return PolicyFeed(
         store,
         SEALER,
+        floor=floor,
         settings=FeedSettings(**settings),
         clock=lambda: clocks.steady,
         wall_clock=lambda: clocks.wall,
@@ -130,6 +134,47 @@ async def test_versions_never_go_back_and_forged_ones_change_nothing(store):
     assert feed.current().version == 5
 
 
+async def test_a_start_does_not_go_back_behind_what_was_seen_before(store, tmp_path):
+    floor = VersionFloor(tmp_path / "access" / "policy-version")
+    await publish_snapshot(store, SEALER, snapshot(5))
+    await publish_snapshot(store, SEALER, snapshot(6, revocations=[Revocation(token_id="j")]))
+    first = feed_of(store, Clocks(), floor)
+    await first.refresh()
+    assert (first.current().version, floor.read()) == (6, 6)
+    again = feed_of(store, Clocks(), floor)
+    await again.refresh()
+    assert again.current().version == 6
+
+    await store.delete(snapshot_key(6))
+    rolled_back = feed_of(store, Clocks(), floor)
+    await rolled_back.refresh()
+    assert not is_open(rolled_back)
+    await publish_snapshot(store, SEALER, snapshot(7))
+    await rolled_back.refresh()
+    assert (rolled_back.current().version, floor.read()) == (7, 7)
+
+
+@pytest.mark.parametrize("spoil", ["", "six", "1e9"])
+async def test_a_floor_that_cannot_be_read_is_none_and_is_written_anew(store, tmp_path, spoil):
+    floor = VersionFloor(tmp_path / "policy-version")
+    floor.path.write_text(spoil)
+    await publish_snapshot(store, SEALER, snapshot(5))
+    feed = feed_of(store, Clocks(), floor)
+    await feed.refresh()
+    assert (feed.current().version, floor.read()) == (5, 5)
+
+
+async def test_a_floor_never_sinks_and_a_folder_that_cannot_be_written_stops_nothing(tmp_path):
+    floor = VersionFloor(tmp_path / "policy-version")
+    for version in (3, 2):
+        floor.rise(version)
+    assert floor.read() == 3
+    (tmp_path / "file").touch()
+    nowhere = VersionFloor(tmp_path / "file" / "policy-version")
+    nowhere.rise(1)
+    assert nowhere.read() == 0
+
+
 class Down:
     async def put(self, key, data, *, create=False):
         raise Unavailable("down")
@@ -194,6 +239,29 @@ async def test_a_hint_brings_a_revocation_long_before_the_next_poll(store, redis
     finally:
         await redis.aclose()
         await feed.close()
+
+
+@pytest.mark.parametrize("way", ["ends", "hangs"])
+async def test_the_bucket_is_asked_at_once_when_redis_is_lost(store, tmp_path, way):
+    server = servers.start_valkey(tmp_path / "valkey")
+    feed = PolicyFeed(
+        store,
+        SEALER,
+        redis_url=server.url,
+        settings=FeedSettings(poll=3600, poll_without_hints=3600),
+        wall_clock=lambda: NOW,
+    )
+    await publish_snapshot(store, SEALER, snapshot(1))
+    try:
+        await feed.start()
+        await until(lambda: feed._hears_hints)
+        await feed.refresh()
+        server.child.signal(signal.SIGSTOP if way == "hangs" else signal.SIGKILL)
+        await publish_snapshot(store, SEALER, snapshot(2))
+        await until(lambda: feed.current().version == 2)
+    finally:
+        await feed.close()
+        server.kill()
 
 
 async def test_without_hints_the_bucket_is_asked_more_often(store):

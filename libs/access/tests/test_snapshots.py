@@ -2,7 +2,13 @@
 
 import pytest
 from gantry.access.v1.access_pb2 import AccessBatch, PolicySnapshot
-from gantry_access.snapshots import load_newest, newest_version, publish_snapshot, snapshot_key
+from gantry_access.snapshots import (
+    forget_old_snapshots,
+    load_newest,
+    newest_version,
+    publish_snapshot,
+    snapshot_key,
+)
 from gantry_dicom.errors import Conflict
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
@@ -45,3 +51,13 @@ async def test_snapshots_that_nobody_of_ours_sealed_are_passed_over(store):
     snapshot, bad = await load_newest(store, SEALER)
     assert snapshot.version == 1
     assert bad == [snapshot_key(v) for v in (5, 4, 3, 2)]
+
+
+async def test_only_the_newest_snapshots_are_kept(store):
+    for version in (1, 2, 3, 10):
+        await publish_snapshot(store, SEALER, PolicySnapshot(version=version))
+    await store.put("p/not-a-version", b"")
+    assert await forget_old_snapshots(store, kept=2) == 2
+    assert await forget_old_snapshots(store, kept=2) == 0
+    kept = {info.key async for info in store.list("p/")}
+    assert kept == {snapshot_key(3), snapshot_key(10), "p/not-a-version"}

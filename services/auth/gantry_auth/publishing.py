@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from gantry_access.snapshots import POLICY_CHANNEL, load_newest, publish_snapshot
+from gantry_access.snapshots import (
+    POLICY_CHANNEL,
+    forget_old_snapshots,
+    load_newest,
+    publish_snapshot,
+)
 from gantry_dicom.errors import Conflict, GantryError, Unavailable
 from gantry_messaging.connections import TROUBLE, connect
 from gantry_objectstore.protocol import ObjectStore
@@ -77,6 +82,7 @@ class Publisher:
         VERSION.set(version)
         log.info("policy_published", version=version)
         await self._hint(version)
+        await forget_old_snapshots(self.store)
         return version
 
     def _is_due(self) -> bool:
