@@ -5,10 +5,13 @@
     o/<partition>/<hh>/<batch>/<ordinal>   a received object
     j/<hh>/<batch>                         a journal entry, until its batch is safely indexed
     m/<partition>/<day>/<batch>            a manifest, for ever
+    a/<partition>/<hh>/<scope>/<revision>  an amendment of a study, for ever
+    w/<partition>/<hh>/<scope>/<revision>  that the amendment may wait to be applied, until it is
 
 ``batch`` is a ULID, ``hh`` two hex digits of its hash that spread the load over the store's
 key ranges, ``day`` the UTC day in the ULID: whoever writes a batch's manifest finds the same
-key. No key ever holds a UID: those are the sender's words, a key is ours.
+key. ``scope`` is a hash of the study's UID. No key ever holds a UID: those are the sender's
+words, a key is ours.
 """
 
 from __future__ import annotations
@@ -27,11 +30,15 @@ from gantry_objectstore.errors import BadKey
 OBJECT_PREFIX = "o/"
 JOURNAL_PREFIX = "j/"
 MANIFEST_PREFIX = "m/"
+AMENDMENT_PREFIX = "a/"
+WAITING_PREFIX = "w/"
 MAX_ORDINAL = 9999
+MAX_REVISION = 99_999_999
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _PARTITION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_SCOPE = re.compile(r"[0-9a-f]{40}")
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _PREFIX = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*")
 _MAX_KEY_LENGTH = 512
@@ -56,6 +63,15 @@ class ManifestKey:
     partition: str
     day: str
     batch: str
+
+
+@dataclass(frozen=True, slots=True)
+class AmendmentKey:
+    """The parts of an amendment's key."""
+
+    partition: str
+    scope: str
+    revision: int
 
 
 def check_key(key: str) -> str:
@@ -183,6 +199,57 @@ def parse_manifest_key(key: str) -> ManifestKey:
     if len(segments) == 4 and manifest_key(segments[1], segments[3]) == key:
         return ManifestKey(*segments[1:])
     raise BadKey("not the key of a manifest")
+
+
+def amendment_scope(study_uid: str) -> str:
+    """Return what stands for a study in the keys of its amendments."""
+    return hashlib.sha256(study_uid.encode()).hexdigest()[:40]
+
+
+def amendment_folder(partition: str, scope: str) -> str:
+    """Return the prefix of a study's amendments. Raises ``BadKey``."""
+    return f"{AMENDMENT_PREFIX}{_scope_folder(partition, scope)}"
+
+
+def amendment_key(partition: str, scope: str, revision: int) -> str:
+    """Return the key of amendment ``revision`` (from 1) of a study. Raises ``BadKey``."""
+    return f"{amendment_folder(partition, scope)}{_revision(revision)}"
+
+
+def waiting_key(partition: str, scope: str, revision: int) -> str:
+    """Return the key that says that an amendment may wait to be applied. Raises ``BadKey``."""
+    return f"{WAITING_PREFIX}{_scope_folder(partition, scope)}{_revision(revision)}"
+
+
+def parse_amendment_key(key: str) -> AmendmentKey:
+    """Return the parts of an amendment's key; only the exact form is one. Raises ``BadKey``."""
+    return _parse_revision(key, amendment_key, "not the key of an amendment")
+
+
+def parse_waiting_key(key: str) -> AmendmentKey:
+    """Return which amendment may wait; only the exact form is a key. Raises ``BadKey``."""
+    return _parse_revision(key, waiting_key, "not the key of a waiting amendment")
+
+
+def _parse_revision(key: str, make: Callable[[str, str, int], str], otherwise: str) -> AmendmentKey:
+    segments = key.split("/")
+    if len(segments) == 5 and segments[4].isascii() and segments[4].isdigit():
+        parsed = AmendmentKey(segments[1], segments[3], int(segments[4][:8]))
+        if make(parsed.partition, parsed.scope, parsed.revision) == key:
+            return parsed
+    raise BadKey(otherwise)
+
+
+def _scope_folder(partition: str, scope: str) -> str:
+    if not _SCOPE.fullmatch(scope):
+        raise BadKey("not the scope of an amendment")
+    return f"{check_partition(partition)}/{scope[:2]}/{scope}/"
+
+
+def _revision(revision: int) -> str:
+    if not 1 <= revision <= MAX_REVISION:
+        raise BadKey("not a revision")
+    return f"{revision:08d}"
 
 
 def _spread(batch: str) -> str:

@@ -14,11 +14,13 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_INSTANCE_REPLACED: _ClassVar[EventKind]
     EVENT_KIND_CONFLICT_FOUND: _ClassVar[EventKind]
     EVENT_KIND_INSTANCE_QUARANTINED: _ClassVar[EventKind]
+    EVENT_KIND_INSTANCES_HIDDEN: _ClassVar[EventKind]
 EVENT_KIND_UNSPECIFIED: EventKind
 EVENT_KIND_INSTANCES_INDEXED: EventKind
 EVENT_KIND_INSTANCE_REPLACED: EventKind
 EVENT_KIND_CONFLICT_FOUND: EventKind
 EVENT_KIND_INSTANCE_QUARANTINED: EventKind
+EVENT_KIND_INSTANCES_HIDDEN: EventKind
 
 class IndexEvent(_message.Message):
     __slots__ = ("sequence", "kind", "partition", "study_instance_uid", "series_instance_uid", "sop_instance_uids", "occurred_at_us", "traceparent")

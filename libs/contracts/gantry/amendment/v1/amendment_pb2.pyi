@@ -1,0 +1,51 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AmendmentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AMENDMENT_KIND_UNSPECIFIED: _ClassVar[AmendmentKind]
+    AMENDMENT_KIND_HIDE: _ClassVar[AmendmentKind]
+    AMENDMENT_KIND_RESTORE: _ClassVar[AmendmentKind]
+AMENDMENT_KIND_UNSPECIFIED: AmendmentKind
+AMENDMENT_KIND_HIDE: AmendmentKind
+AMENDMENT_KIND_RESTORE: AmendmentKind
+
+class AmendedReception(_message.Message):
+    __slots__ = ("object_key", "series_instance_uid", "sop_instance_uid")
+    OBJECT_KEY_FIELD_NUMBER: _ClassVar[int]
+    SERIES_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
+    SOP_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
+    object_key: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    def __init__(self, object_key: _Optional[str] = ..., series_instance_uid: _Optional[str] = ..., sop_instance_uid: _Optional[str] = ...) -> None: ...
+
+class Amendment(_message.Message):
+    __slots__ = ("partition", "study_instance_uid", "revision", "kind", "principal", "made_at_us", "reason", "receptions", "undoes", "traceparent")
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    STUDY_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    MADE_AT_US_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RECEPTIONS_FIELD_NUMBER: _ClassVar[int]
+    UNDOES_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    partition: str
+    study_instance_uid: str
+    revision: int
+    kind: AmendmentKind
+    principal: str
+    made_at_us: int
+    reason: str
+    receptions: _containers.RepeatedCompositeFieldContainer[AmendedReception]
+    undoes: int
+    traceparent: str
+    def __init__(self, partition: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., revision: _Optional[int] = ..., kind: _Optional[_Union[AmendmentKind, str]] = ..., principal: _Optional[str] = ..., made_at_us: _Optional[int] = ..., reason: _Optional[str] = ..., receptions: _Optional[_Iterable[_Union[AmendedReception, _Mapping]]] = ..., undoes: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
