@@ -81,6 +81,11 @@ def test_without_a_login_there_is_nothing_to_see(browser):
     assert page.headers["location"] == "/auth/login?next=%2Fviewer%2Fviewer%3FStudyInstanceUIDs%3D1.2"
 
 
+def test_the_login_page_lets_a_browser_say_that_its_form_is_ours(browser):
+    # Fetch, "append a request Origin header": under `no-referrer` a form is sent with `Origin: null`.
+    assert browser.get("/auth/login").headers["referrer-policy"] == "same-origin"
+
+
 def test_a_wrong_password_opens_nothing(browser, archive):
     assert log_in(browser, archive, "a guess").status_code == 403
     assert browser.get("/dicom-web/studies").status_code == 401

@@ -170,7 +170,8 @@ class AnswerHeaders:
             "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
-            "Referrer-Policy": "no-referrer",
+            # Not `no-referrer`: browsers would then send our own forms with `Origin: null`.
+            "Referrer-Policy": "same-origin",
             "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Resource-Policy": "same-origin",
         }
