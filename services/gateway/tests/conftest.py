@@ -6,12 +6,20 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
+import httpx
 import psycopg
 import pytest
-from gantry_embedded.ports import LOOPBACK, free_ports
+from gantry_embedded.ports import LOOPBACK, free_port, free_ports
 from gantry_embedded.process import ChildProcess, ProcessSpec
-from gantry_testing.stack import Stack
+from gantry_gateway.app import create_app
+from gantry_gateway.settings import GatewaySettings
+from gantry_objectstore.settings import StoreSettings
+from gantry_objectstore.store import open_store
+from gantry_testing.access import TestIssuer
+from gantry_testing.stack import SEAL_KEYS, Stack
 from gantry_testing.web import WebClient
 
 BODY_LIMIT = 3 << 20
@@ -78,3 +86,38 @@ def _answers(url):
             return answer.status == 200
     except (OSError, urllib.error.URLError):
         return False
+
+
+@pytest.fixture
+async def world(tmp_path):
+    """An issuer, the bucket, and ``gateway(...)`` that runs an application on it with nothing else up."""
+    store = open_store((tmp_path / "store").as_uri(), options=StoreSettings())
+    issuer = TestIssuer()
+
+    @asynccontextmanager
+    async def gateway(**settings):
+        nobody = free_port()
+        app = create_app(
+            GatewaySettings(
+                **{
+                    "store_url": (tmp_path / "store").as_uri(),
+                    "index_dsn": f"postgresql://nobody@127.0.0.1:{nobody}/index",
+                    "redis_url": f"redis://127.0.0.1:{nobody}/0",
+                    "seal_keys": SEAL_KEYS,
+                    "policy": "rules",
+                    "access_log_folder": str(tmp_path / "access"),
+                    "cors_origins": "https://viewer.example, https://Second.example/",
+                    "log_level": "CRITICAL",
+                }
+                | settings
+            )
+        )
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://pacs.test") as client,
+        ):
+            yield client
+
+    yield SimpleNamespace(store=store, issuer=issuer, gateway=gateway, folder=tmp_path)
+    await store.close()

@@ -61,8 +61,10 @@ async def _forward(request: Request, client: httpx.AsyncClient) -> Response:
     peer = request.client.host if request.client else ""
     headers = [(name, value) for name, value in headers if not name.startswith(("x-forwarded-", "forwarded"))]
     headers.append(("x-forwarded-for", peer))
+    # As the client wrote it: decoded, "%3F" in the path would begin another query.
+    path = cast("bytes", request.scope["raw_path"]).decode("latin-1")
     query = cast("bytes", request.scope["query_string"]).decode("latin-1")
-    url = request.scope["path"] + (f"?{query}" if query else "")
+    url = path + (f"?{query}" if query else "")
     try:
         answer = await client.request(request.method, url, headers=headers, content=bytes(body))
     except httpx.HTTPError as error:

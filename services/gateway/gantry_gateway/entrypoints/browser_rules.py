@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_ALLOWED_METHODS = "GET, HEAD, POST, OPTIONS"
+_ALLOWED_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 _ALLOWED_HEADERS = (
     "Accept, Accept-Language, Authorization, Content-Type, If-None-Match, Range, Traceparent, Tracestate"
 )
@@ -41,7 +41,7 @@ class BrowserRules:
 
     def __init__(self, app: ASGIApp, *, origins: Iterable[str] = (), https: bool = False) -> None:
         self.app = app
-        self._origins = frozenset(origin.rstrip("/") for origin in origins)
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._https = https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

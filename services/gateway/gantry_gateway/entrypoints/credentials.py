@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from gantry_dicom.errors import NotAllowed, NotAuthenticated
+from gantry_dicom.errors import BadRequest, NotAllowed, NotAuthenticated
 from starlette.requests import Request
 
 SESSION_COOKIE = "gantry_session"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# RFC 6750 2.3: addresses are kept in histories and logs, so a token in one is a token given away.
+_URL_TOKEN = "access_token"  # noqa: S105 - the parameter's name
 
 
 def token_of(request: Request, own_root: str) -> str | None:
     """Return the token that the request shows, or ``None``.
 
-    ``own_root`` is the public base under which the browser knows us. Raises ``NotAuthenticated``
-    for an Authorization header of another scheme, ``NotAllowed`` for another site's request.
+    ``own_root`` is the public base under which the browser knows us. Raises ``BadRequest`` for a
+    token in the address, ``NotAuthenticated`` for an Authorization header of another scheme,
+    ``NotAllowed`` for another site's request.
     """
+    if _URL_TOKEN in request.query_params:
+        raise BadRequest("a token is sent in the Authorization header, never in the address")
     header = request.headers.get("authorization")
     if header is not None:
         scheme, _, token = header.partition(" ")
