@@ -10,3 +10,8 @@ def order_key(batch: str, ordinal: int) -> str:
     exactly, of different machines by their clocks: a deterministic tie, no more).
     """
     return f"{batch}{ordinal:08d}"
+
+
+def parse_order_key(key: str) -> tuple[str, int]:
+    """Return batch and ordinal of an order key."""
+    return key[:-8], int(key[-8:])

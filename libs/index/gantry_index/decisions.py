@@ -7,7 +7,7 @@ study and series is worked out in ``chunk_rows``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from gantry.index.v1.index_pb2 import (
     VERDICT_STATE_DUPLICATE,
     VERDICT_STATE_INDEXED,
     VERDICT_STATE_PENDING,
+    VERDICT_STATE_TOMBSTONED,
     Verdict,
     VerdictState,
 )
@@ -131,14 +132,21 @@ class Decisions:
         return (decided.arrival for decided in self.decided)
 
 
-def decide(chunk: Sequence[Arrival], standing: Mapping[str, Standing]) -> Decisions:
-    """Decide every arrival of ``chunk``, given the ``standing`` receptions by object key."""
+def decide(
+    chunk: Sequence[Arrival], standing: Mapping[str, Standing], hidden: Collection[str] = ()
+) -> Decisions:
+    """Decide every arrival of ``chunk``, given the ``standing`` receptions by object key.
+
+    The object keys in ``hidden`` were taken out of sight by an amendment, whenever they arrive.
+    """
     decisions = Decisions()
     fresh: dict[Identity, dict[str, Arrival]] = defaultdict(dict)
     for arrival in chunk:
         known = standing.get(arrival.object_key)
         if known is not None and known.state != VERDICT_STATE_PENDING:
             decisions.verdicts[arrival.object_key] = known.verdict
+        elif arrival.object_key in hidden:
+            _bury(decisions, arrival)
         else:
             fresh[arrival.identity].setdefault(arrival.object_key, arrival)
     rivals: dict[Identity, list[Standing]] = defaultdict(list)
@@ -149,6 +157,14 @@ def decide(chunk: Sequence[Arrival], standing: Mapping[str, Standing]) -> Decisi
         _decide_instance(decisions, list(group.values()), rivals.get(identity, []))
     decisions.findings |= _in_several_studies(decisions.fresh, standing.values())
     return decisions
+
+
+def _bury(decisions: Decisions, arrival: Arrival) -> None:
+    if arrival.object_key not in decisions.verdicts:
+        decisions.decided.append(Decided(arrival, VERDICT_STATE_TOMBSTONED, None))
+        decisions.verdicts[arrival.object_key] = Verdict(
+            object_key=arrival.object_key, state=VERDICT_STATE_TOMBSTONED
+        )
 
 
 def _decide_instance(decisions: Decisions, fresh: Sequence[Arrival], rivals: Sequence[Standing]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gantry.amendment.v1.amendment_pb2 import AmendedReception
 from gantry.index.v1.index_pb2 import Verdict
 from gantry_dicom.query import Level, Query
 
+from gantry_index.amendments import applied_revision, covered_receptions, is_hidden
 from gantry_index.metadata import MetadataAnswer, read_metadata, read_version
 from gantry_index.records import StoredInstance
 from gantry_index.retrieval import find_by_sop_uid, find_instance, find_instances
@@ -65,6 +67,22 @@ class IndexReader:
     ) -> str:
         """Return the version of what ``metadata`` would answer; empty when there is nothing."""
         return await read_version(self._pool, partition, study_uid, series_uid, sop_uid)
+
+    async def covered(
+        self, partition: str, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+    ) -> list[AmendedReception]:
+        """Return everything received of a study, series or instance that is not hidden yet."""
+        return await covered_receptions(self._pool, partition, study_uid, series_uid, sop_uid)
+
+    async def is_hidden(
+        self, partition: str, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+    ) -> bool:
+        """Whether something of this identity was there and has been deleted or rejected."""
+        return await is_hidden(self._pool, partition, study_uid, series_uid, sop_uid)
+
+    async def applied_revision(self, partition: str, scope: str) -> int:
+        """Return up to which revision the amendments of a study are applied."""
+        return await applied_revision(self._pool, partition, scope)
 
     async def verdicts(self, object_keys: Sequence[str]) -> dict[str, Verdict]:
         """Return the verdicts there are, by object key."""

@@ -22,6 +22,7 @@ from gantry_telemetry.tracing import span
 
 from gantry_index import statements as sql
 from gantry_index.aggregates import recount_study, settle_patients
+from gantry_index.amendments import hidden_keys
 from gantry_index.arrivals import Arrival, arrivals, lock_keys
 from gantry_index.chunk_rows import ChunkRows, KnownLevels, PlaceKey, chunk_rows
 from gantry_index.decisions import Decisions, Standing, decide
@@ -132,7 +133,8 @@ async def _decided(
         # insert has failed on it.
         [arrival.object_key for arrival in chunk] if by_key else [],
     )
-    decisions = decide(chunk, {row["object_key"]: Standing(*row) for row in receptions})
+    hidden = await hidden_keys(connection, [arrival.object_key for arrival in chunk])
+    decisions = decide(chunk, {row["object_key"]: Standing(*row) for row in receptions}, hidden)
     if not decisions.decided:
         return decisions, None
     places = sorted(

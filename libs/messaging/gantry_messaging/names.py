@@ -24,6 +24,7 @@ BODY = b"m"
 
 ISOLATE_QUEUE = "isolate.v1"
 REPLAY_QUEUE = "replay.v1"
+AMEND_QUEUE = "amend.v1"
 
 _STREAM_OF_LANE = {
     Lane.LANE_BULK: INDEX_BULK,

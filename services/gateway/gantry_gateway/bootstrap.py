@@ -14,6 +14,7 @@ from gantry_messaging.publisher import IndexPublisher
 from gantry_messaging.verdicts import VerdictListener
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
+from gantry_reception.amending import Amender
 from gantry_reception.receiver import Receiver
 from gantry_reception.settings import ReceiverSettings, SpoolSettings
 from gantry_reception.spool import Spool
@@ -38,6 +39,7 @@ class Components:
     publisher: IndexPublisher
     verdicts: VerdictListener
     receiver: Receiver
+    amender: Amender
     spool: Spool
     workers: PixelWorkers
     frames: FrameReader
@@ -58,6 +60,7 @@ def build(settings: GatewaySettings) -> Components:
         memory_bytes=settings.pixel_worker_memory_bytes,
         seconds=settings.pixel_seconds,
     )
+    index = IndexReader(pool)
     return Components(
         settings=settings,
         access=make_access(
@@ -73,7 +76,7 @@ def build(settings: GatewaySettings) -> Components:
         ),
         store=store,
         pool=pool,
-        index=IndexReader(pool),
+        index=index,
         publisher=publisher,
         verdicts=VerdictListener(settings.redis_url, sealer),
         receiver=Receiver(
@@ -82,6 +85,7 @@ def build(settings: GatewaySettings) -> Components:
             publisher,
             ReceiverSettings(lease_seconds=settings.lease_seconds, store_id=settings.store_id),
         ),
+        amender=Amender(store, sealer, index, settings.redis_url, wait_seconds=settings.verdict_seconds),
         spool=Spool(SpoolSettings(memory_bytes=settings.spool_memory_bytes)),
         workers=workers,
         frames=FrameReader(

@@ -10,7 +10,7 @@ from gantry_index.pools import IndexPool, Purpose, open_pool
 from gantry_index.reader import IndexReader
 from gantry_index.writer import IndexWriter
 from gantry_messaging.celery_app import make_app
-from gantry_messaging.names import ISOLATE_QUEUE, REPLAY_QUEUE
+from gantry_messaging.names import AMEND_QUEUE, ISOLATE_QUEUE, REPLAY_QUEUE
 from gantry_messaging.verdicts import VerdictPublisher
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
@@ -64,4 +64,4 @@ def make_parts(settings: IndexerSettings) -> Parts:
 
 def make_tasks(settings: IndexerSettings) -> Celery:
     """Return the Celery application of the worker's queues. Raises ``Misconfigured``."""
-    return make_app(settings.redis_url, [ISOLATE_QUEUE, REPLAY_QUEUE])
+    return make_app(settings.redis_url, [ISOLATE_QUEUE, REPLAY_QUEUE, AMEND_QUEUE])

@@ -55,12 +55,13 @@ class Replaying:
             if line.outcome != Outcome.OUTCOME_REFUSED
         ]
         try:
-            return await self._index(manifest.partition, lines)
+            return await self.index(manifest.partition, lines)
         except Unavailable as error:
             log.warning("replay_paused", reason=error.detail)
             return Next.LATER
 
-    async def _index(self, partition: str, lines: Sequence[Reception]) -> Next:
+    async def index(self, partition: str, lines: Sequence[Reception]) -> Next:
+        """Index those of ``lines`` that have no verdict. Raises ``Unavailable``."""
         verdicts = await self._reader.verdicts([line.object_key for line in lines])
         requests = [
             IndexRequest(partition=partition, reception=line)

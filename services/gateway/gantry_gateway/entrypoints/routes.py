@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gantry_gateway.entrypoints.context import base_url
+from gantry_gateway.entrypoints.deletion import delete
 from gantry_gateway.entrypoints.openapi import Operation, openapi_endpoint
 from gantry_gateway.entrypoints.qido import search_instances, search_series, search_studies
 from gantry_gateway.entrypoints.stow import store_instances
@@ -138,6 +139,10 @@ RESOURCES: tuple[Resource, ...] = (
     # PS3.18 10.5.
     Resource("/studies", store_instances, Operation("Store instances", _DICOM_JSON, takes=_STORED), "POST"),
     Resource(_STUDY, store_instances, Operation("Store into a study", _DICOM_JSON, takes=_STORED), "POST"),
+    # Not of the standard.
+    Resource(_STUDY, delete, Operation("Delete a study", ()), "DELETE"),
+    Resource(_SERIES, delete, Operation("Delete a series", ()), "DELETE"),
+    Resource(_INSTANCE, delete, Operation("Delete an instance", ()), "DELETE"),
 )
 
 

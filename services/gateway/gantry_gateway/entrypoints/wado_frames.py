@@ -10,6 +10,7 @@ from gantry_index.records import StoredInstance
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gantry_gateway.entrypoints.absent import absence
 from gantry_gateway.entrypoints.context import authorise, components, partition_of, uid_of
 from gantry_gateway.entrypoints.recording import note_access
 from gantry_gateway.frames import parse_frame_list
@@ -40,7 +41,7 @@ async def find_instance(request: Request) -> StoredInstance:
         partition_of(request), study_uid, uid_of(request, "series"), sop_uid
     )
     if instance is None:
-        raise NotFound("nothing is stored under these UIDs")
+        raise await absence(request)
     note_access(
         request,
         components(request),

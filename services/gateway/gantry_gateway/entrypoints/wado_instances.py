@@ -9,6 +9,7 @@ from gantry_index.records import StoredInstance
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gantry_gateway.entrypoints.absent import absence
 from gantry_gateway.entrypoints.context import authorise, components, partition_of, uid_of
 from gantry_gateway.entrypoints.recording import note_access
 from gantry_gateway.instance_parts import InstanceParts
@@ -46,7 +47,7 @@ async def find_instances(request: Request) -> list[StoredInstance]:
         partition_of(request), study_uid, uid_of(request, "series"), uid_of(request, "instance")
     )
     if not instances:
-        raise NotFound("nothing is stored under these UIDs")
+        raise await absence(request)
     note_access(
         request,
         components(request),

@@ -16,6 +16,7 @@ from isal import igzip
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gantry_gateway.entrypoints.absent import absence
 from gantry_gateway.entrypoints.context import authorise, base_url, components, partition_of, uid_of
 from gantry_gateway.entrypoints.qido import DICOM_JSON, require_dicom_json
 from gantry_gateway.entrypoints.recording import note_access
@@ -41,7 +42,7 @@ async def retrieve_metadata(request: Request) -> Response:
     base = base_url(request)
     version = await parts.index.metadata_version(*place)
     if not version:
-        raise NotFound("nothing is stored under these UIDs")
+        raise await absence(request)
     note_access(
         request,
         parts,
@@ -69,7 +70,7 @@ async def _body(
 ) -> bytes:
     answer = await index.metadata(*place)
     if not answer.objects:
-        raise NotFound("nothing is stored under these UIDs")
+        raise NotFound("nothing is stored under these UIDs any more")
     if len(answer.objects) <= _JOINED_AT_ONCE:
         return _joined(answer.objects, base, gzip=gzip)
     return await asyncio.to_thread(_joined, answer.objects, base, gzip=gzip)

@@ -13,13 +13,14 @@ from typing import NoReturn
 from celery import Celery, signals
 from celery.exceptions import Reject, SecurityWarning
 from gantry_messaging.celery_app import check_limits
-from gantry_messaging.names import ISOLATE_QUEUE, REPLAY_QUEUE
+from gantry_messaging.names import AMEND_QUEUE, ISOLATE_QUEUE, REPLAY_QUEUE
 from gantry_telemetry import configure
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import flush_traces
 from gantry_web.health import HealthServer
 
 from gantry_indexer.adapters.standing import StandingVerdicts
+from gantry_indexer.amending import Amending
 from gantry_indexer.bootstrap import Parts, make_parts, make_tasks
 from gantry_indexer.isolating import Isolating, Next
 from gantry_indexer.replaying import Replaying
@@ -53,6 +54,10 @@ class Workshop:
         """Run the task ``replay.v1``."""
         self._run(lambda parts: self._replaying(parts).replay(key, first, count))
 
+    def amend(self, key: str) -> None:
+        """Run the task ``amend.v1``."""
+        self._run(lambda parts: self._amending(parts).amend(key))
+
     def _run(self, work: Callable[[Parts], Awaitable[Next]]) -> None:
         if self._runner is None:
             self._runner = asyncio.Runner()
@@ -85,6 +90,9 @@ class Workshop:
     def _replaying(self, parts: Parts) -> Replaying:
         return Replaying(parts.indexer, parts.reader, parts.store, parts.sealer, self._tasks)
 
+    def _amending(self, parts: Parts) -> Amending:
+        return Amending(parts.pool, parts.store, parts.sealer, self._replaying(parts))
+
 
 def make_worker_app(settings: IndexerSettings) -> Celery:
     """Return the Celery application with this service's tasks. Raises ``Misconfigured``."""
@@ -92,6 +100,7 @@ def make_worker_app(settings: IndexerSettings) -> Celery:
     workshop = Workshop(settings, app)
     app.task(name=ISOLATE_QUEUE)(workshop.isolate)
     app.task(name=REPLAY_QUEUE)(workshop.replay)
+    app.task(name=AMEND_QUEUE)(workshop.amend)
     check_limits(app)
     return app
 

@@ -1,0 +1,67 @@
+"""Takes amendments in: permanent in the object store first, then asked of the indexer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from celery import Celery
+from gantry.amendment.v1.amendment_pb2 import Amendment
+from gantry_dicom.errors import Unavailable
+from gantry_index.reader import IndexReader
+from gantry_messaging.celery_app import make_app, send
+from gantry_messaging.names import AMEND_QUEUE
+from gantry_objectstore.amendments import write_amendment
+from gantry_objectstore.keys import parse_amendment_key
+from gantry_objectstore.protocol import ObjectStore
+from gantry_objectstore.sealing import Sealer
+from gantry_telemetry.logs import get_logger
+
+log = get_logger(__name__)
+
+# Seconds between looks at whether the index has it.
+POLL_SECONDS = 0.03
+
+
+class Amender:
+    """Writes amendments and waits a while for the index; one a process."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        sealer: Sealer,
+        index: IndexReader,
+        redis_url: str,
+        *,
+        wait_seconds: float = 5.0,
+    ) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._index = index
+        self._redis_url = redis_url
+        self._wait_seconds = wait_seconds
+        self._tasks: Celery | None = None
+
+    async def amend(self, amendment: Amendment) -> bool:
+        """Give ``amendment`` its revision and make it permanent; tell whether the index has it by now.
+
+        With ``False`` it will be applied, later: a sweep asks the indexer again. Raises
+        ``Conflict`` and ``Unavailable`` (see ``write_amendment``).
+        """
+        key = await write_amendment(self._store, amendment, self._sealer)
+        if self._tasks is None:
+            self._tasks = make_app(self._redis_url, [AMEND_QUEUE])
+        return await send(self._tasks, AMEND_QUEUE, key) and await self._is_applied(key)
+
+    async def _is_applied(self, key: str) -> bool:
+        place = parse_amendment_key(key)
+        give_up_at = time.monotonic() + self._wait_seconds
+        while time.monotonic() < give_up_at:
+            try:
+                if await self._index.applied_revision(place.partition, place.scope) >= place.revision:
+                    return True
+            except Unavailable as error:
+                log.warning("amendment_not_confirmed", reason=error.detail)
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+        return False
