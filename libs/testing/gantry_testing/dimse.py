@@ -63,6 +63,8 @@ class Peer:
     port: int
     called_ae_title: str = "GANTRY"
     calling_ae_title: str = "MODALITY"
+    # Our own address; empty leaves it to the system.
+    source_address: str = ""
 
 
 class Sender:
@@ -84,7 +86,11 @@ class Sender:
             build_context(VERIFICATION)
         ]
         association = entity.associate(
-            self.peer.host, self.peer.port, ae_title=self.peer.called_ae_title, max_pdu=256 << 10
+            self.peer.host,
+            self.peer.port,
+            ae_title=self.peer.called_ae_title,
+            max_pdu=256 << 10,
+            bind_address=(self.peer.source_address, 0),
         )
         if not association.is_established:
             raise NotAssociated(f"{self.peer.called_ae_title} did not accept the association")

@@ -18,7 +18,7 @@ ASSOCIATION = "A-ASSOCIATE"
 C_ECHO = "C-ECHO"
 C_STORE = "C-STORE"
 
-# What each DIMSE service that we answer needs.
+# What each DIMSE service that we answer needs; a service that is not here has no handler.
 SERVICE_ACTIONS: Mapping[str, Action] = {C_ECHO: Action.VERIFY, C_STORE: Action.STORE}
 
 

@@ -1,15 +1,18 @@
 """Who may associate and do what, with auth, PostgreSQL and Redis down."""
 
 import asyncio
+import itertools
+import re
 from dataclasses import replace
 
 import pytest
 from gantry.access.v1.access_pb2 import ACCESS_KIND_REFUSAL, ACCESS_KIND_STORE, ApplicationEntity
 from gantry_access.audit_chain import read_records, verify
 from gantry_access.policy import Action
-from gantry_access.roles import RULES
 from gantry_dicom.gate import admit
 from gantry_ingest.access import C_ECHO, C_STORE, SERVICE_ACTIONS
+from gantry_ingest.contexts import VERIFICATION
+from gantry_ingest.entrypoints.worker import Worker
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import open_store
@@ -17,6 +20,7 @@ from gantry_testing.access import TestIssuer
 from gantry_testing.dimse import NotAssociated, Outgoing, Sender, echo, store_all
 from gantry_testing.synthetic import generate_study
 from gantry_testing.waiting import wait_for
+from pydicom.uid import ImplicitVRLittleEndian
 
 SEALER = Sealer.from_text("test:000102030405060708090a0b0c0d0e0f")
 HERE = ["127.0.0.1"]
@@ -29,16 +33,33 @@ ENTITIES = [
         ae_title="ELSEWHERE", partition="main", may_store=True, source_addresses=["10.1.0.0/16"]
     ),
     ApplicationEntity(ae_title="SECONDS", partition="second", may_store=True),
+    ApplicationEntity(ae_title="BOTH", partition="main", may_store=True, source_addresses=HERE),
+    ApplicationEntity(ae_title="BOTH", partition="second", may_find=True, source_addresses=["127.0.0.2"]),
+    ApplicationEntity(ae_title="EVERYTHING", partition="main", may_store=True, may_find=True, may_move=True),
+    ApplicationEntity(ae_title="UNREADABLE", partition="main", may_store=True, source_addresses=["here"]),
 ]
-RIGHTS = {
-    "BARE": {"entity:registered"},
-    "STORER": {"entity:store"},
-    "FINDER": {"entity:find"},
-    "MOVER": {"entity:move"},
-    "ELSEWHERE": set(),
-    "SECONDS": set(),
-    "NOBODY": set(),
-}
+CALLED = {"GANTRY": "main", "SECOND": "second"}
+SOURCES = ("127.0.0.1", "127.0.0.2")
+
+
+def rights(title, partition, source):
+    """Return what a title may do, said here once more from the registrations themselves."""
+    allowed = set()
+    for entity in ENTITIES:
+        if entity.ae_title != title or entity.partition != partition:
+            continue
+        if entity.source_addresses and source not in entity.source_addresses:
+            continue
+        flags = {
+            Action.VERIFY: True,
+            Action.STORE: entity.may_store,
+            Action.SEARCH: entity.may_find,
+            Action.RETRIEVE: entity.may_move,
+        }
+        allowed |= {action for action, given in flags.items() if given}
+    return allowed
+
+
 NOT_AUTHORISED = 0x0124
 
 
@@ -87,38 +108,42 @@ def store_one(peer, item):
         return sender.store(item)
 
 
+def bound_services():
+    """Return the DIMSE services that the listener has a handler for, from the listener itself."""
+    handlers = Worker._handlers(object.__new__(Worker))
+    names = [event.name.removeprefix("EVT_") for event, _ in handlers]
+    return {name.replace("_", "-") for name in names if re.match("[CN]_", name)}
+
+
+def test_every_service_that_has_a_handler_says_what_it_needs():
+    assert bound_services() == set(SERVICE_ACTIONS)
+
+
 def test_every_service_is_answered_to_exactly_those_whose_registration_allows_it(start, tmp_path, item):
     publish(tmp_path, entities=ENTITIES)
-    listener = start()
-    asked = {
-        C_ECHO: echo,
-        C_STORE: lambda peer: store_one(peer, item),
-    }
-    assert set(asked) == set(SERVICE_ACTIONS)
-    for title, roles in RIGHTS.items():
-        allowed = set[Action]().union(*(RULES.roles[role] for role in roles))
-        for service, ask in asked.items():
-            if not roles:
-                with pytest.raises(NotAssociated):
-                    ask(as_entity(listener, title))
-            else:
-                status = ask(as_entity(listener, title))
-                assert status == (0 if SERVICE_ACTIONS[service] in allowed else NOT_AUTHORISED), (
-                    title,
-                    service,
-                )
-    assert len(listener.objects()) == 1
-
-
-def test_rights_of_one_partition_open_no_other(start, tmp_path, item):
-    publish(tmp_path, entities=ENTITIES)
     listener = start(ae_partitions="SECOND=second")
-    assert store_all(as_entity(listener, "SECONDS", "SECOND"), [item]) == [0]
-    for title, called in (("STORER", "SECOND"), ("SECONDS", "GANTRY")):
-        with pytest.raises(NotAssociated):
-            echo(as_entity(listener, title, called))
-    (path,) = listener.objects()
-    assert "/o/second/" in str(path)
+    asked = {C_ECHO: lambda sender: sender.echo(), C_STORE: lambda sender: sender.store(item)}
+    assert set(asked) == bound_services()
+    stored = []
+    titles = [*sorted({entity.ae_title for entity in ENTITIES}), "NOBODY", "storer"]
+    for title, called, source in itertools.product(titles, [*CALLED, "OTHER"], SOURCES):
+        allowed = rights(title, CALLED.get(called), source)
+        sender = Sender(
+            replace(as_entity(listener, title, called), source_address=source),
+            [(VERIFICATION, ImplicitVRLittleEndian), item.context],
+        )
+        if not allowed:
+            with pytest.raises(NotAssociated), sender:
+                pytest.fail(f"{title} at {source} was let into {called}")
+            continue
+        with sender:
+            for service, ask in asked.items():
+                expected = 0 if SERVICE_ACTIONS[service] in allowed else NOT_AUTHORISED
+                assert ask(sender) == expected, (title, called, source, service)
+        if Action.STORE in allowed:
+            stored.append(CALLED[called])
+    assert set(stored) == {"main", "second"}
+    assert sorted(path.relative_to(listener.store).parts[1] for path in listener.objects()) == sorted(stored)
 
 
 def test_open_registration_lets_strangers_in_but_no_spoofed_title(start, tmp_path, item):
@@ -159,8 +184,9 @@ def test_stores_and_refusals_are_recorded_when_the_listener_ends(start, tmp_path
     listener = start()
     assert store_all(as_entity(listener, "STORER"), [item]) == [0]
     assert store_all(as_entity(listener, "FINDER"), [item]) == [NOT_AUTHORISED]
-    with pytest.raises(NotAssociated):
-        echo(as_entity(listener, "ELSEWHERE"))
+    for title, called in (("ELSEWHERE", "GANTRY"), ("STORER", "OTHER")):
+        with pytest.raises(NotAssociated):
+            echo(as_entity(listener, title, called))
     listener.process.terminate()
     assert listener.process.wait(30) == 0
 
@@ -173,5 +199,6 @@ def test_stores_and_refusals_are_recorded_when_the_listener_ends(start, tmp_path
         (ACCESS_KIND_STORE, "STORER", "C-STORE", "entity:store@main", (item.sop_uid,)),
         (ACCESS_KIND_REFUSAL, "FINDER", "C-STORE", "not-allowed", ()),
         (ACCESS_KIND_REFUSAL, "ELSEWHERE", "A-ASSOCIATE", "not-allowed", ()),
+        (ACCESS_KIND_REFUSAL, "STORER", "A-ASSOCIATE", "not-found", ()),
     }
     assert (result.problems, result.unclosed) == ([], [])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import cast
 
-from gantry_dicom.errors import GantryError, Outcome
+from gantry_dicom.errors import GantryError, NotFound, Outcome
 from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import flush_traces
@@ -21,7 +21,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from gantry_ingest.access import C_ECHO, Caller, admit, allow
+from gantry_ingest.access import ASSOCIATION, C_ECHO, Caller, admit, allow, note_refusal
 from gantry_ingest.adapters.association_server import HandOverServer
 from gantry_ingest.adapters.lobby import Lobby
 from gantry_ingest.adapters.slots import AssociationSlots
@@ -144,6 +144,9 @@ class Worker:
         called = _called_ae_title(association)
         if called not in self._partitions:
             log.warning("association_rejected", reason="called-ae-title", peer_address=_peer(association))
+            stranger = Caller(_calling_ae_title(association), _peer(association), partition="")
+            error = NotFound("the called AE title is none of this listener's")
+            note_refusal(self._parts.access, stranger, ASSOCIATION, error)
             association.acse.send_reject(*_REJECT_CALLED)
             ENDED.labels("called-ae-title").inc()
             association.kill()
