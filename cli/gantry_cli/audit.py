@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from gantry.access.v1.access_pb2 import AccessKind, AccessRecord
 from gantry_access.audit_chain import read_records, verify
-from gantry_dicom.errors import BadRequest, NotFound
+from gantry_dicom.errors import BadRequest, NotFound, Unavailable
 from gantry_embedded.s3 import S3Server
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
@@ -24,11 +24,11 @@ from gantry_objectstore.store import open_store
 
 from gantry_cli.access import AccessOptions, administration
 from gantry_cli.exits import FAILED, OK
-from gantry_cli.lifecycle import facts_of
-from gantry_cli.options import OBJECTS_FOLDER, S3_FOLDER, SEAL_KEYS_FILE
+from gantry_cli.options import OBJECTS_FOLDER, S3_FOLDER, SEAL_KEYS_FILE, store_of
 from gantry_cli.terminal import say, table
 from gantry_cli.tokens import read_secret
 
+STORE_VARIABLE = "GANTRY_STORE_URL"
 KIND_PREFIX = "ACCESS_KIND_"
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -46,6 +46,7 @@ def _verify(access: AccessOptions, options: argparse.Namespace) -> int:
         say(json.dumps(asdict(found), indent=2))
         return FAILED if found.problems else OK
     say(f"{found.records} records in {found.batches} batches of {found.writers} writers")
+    say("(what was done in the last half minute is not among them yet)")
     if found.unclosed:
         say(f"{len(found.unclosed)} writers have not ended their chain: they run, or were cut off:")
         for writer in found.unclosed:
@@ -59,8 +60,10 @@ def _verify(access: AccessOptions, options: argparse.Namespace) -> int:
 def _search(access: AccessOptions, options: argparse.Namespace) -> int:
     try:
         found: list[Document] = administration(access).ask("GET", "/audit", query=_query(options))
-    except NotFound:
-        # A service of logins without an index of the records: the bucket has them all, only slower.
+    except (NotFound, Unavailable):
+        # No index of the records, or nobody to ask: the bucket has them all, only slower.
+        if access.issuer and not os.environ.get(STORE_VARIABLE):
+            raise
         found = _in_bucket(access, lambda store, sealer: _newest(store, sealer, options))
     if options.json:
         say(json.dumps(found, indent=2))
@@ -159,13 +162,14 @@ def _in_bucket(access: AccessOptions, work: Bucket[T]) -> T:
 
 
 def _open_bucket(state: Path) -> tuple[ObjectStore, Sealer]:
-    url, keys = os.environ.get("GANTRY_STORE_URL", ""), os.environ.get("GANTRY_SEAL_KEYS", "")
+    url, keys = os.environ.get(STORE_VARIABLE, ""), os.environ.get("GANTRY_SEAL_KEYS", "")
     if url:
         if not keys:
-            raise BadRequest("GANTRY_STORE_URL names the bucket; GANTRY_SEAL_KEYS must hold its keys")
+            raise BadRequest(f"{STORE_VARIABLE} names the bucket; GANTRY_SEAL_KEYS must hold its keys")
         return open_store(url), Sealer.from_text(keys)
+    store = store_of(state)
     sealer = Sealer.from_text(read_secret(state / SEAL_KEYS_FILE))
-    if facts_of(state).store == "file":
+    if store == "file":
         return open_store((state / OBJECTS_FOLDER).as_uri()), sealer
     server = S3Server(state / S3_FOLDER)
     server.prepare()

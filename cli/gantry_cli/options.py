@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gantry_dicom.errors import BadRequest
+from gantry_dicom.errors import BadRequest, NotFound
 from gantry_embedded.files import private_folder, write_private
 
 DEFAULT_STATE = Path(".gantry")
@@ -67,6 +67,15 @@ def choices(options: StackOptions) -> Choices:
     chosen = Choices(store or options.store or STORES[0], login is not False)
     write_private(file, json.dumps(asdict(chosen)))
     return chosen
+
+
+def store_of(state: Path) -> str:
+    """Return which kind of object store a state folder holds. Raises ``NotFound`` for a folder without."""
+    try:
+        store: str = json.loads((state / CHOICES_FILE).read_text())["store"]
+    except FileNotFoundError:
+        raise NotFound(f"{state} holds no stack") from None
+    return store
 
 
 @dataclass(frozen=True, slots=True)

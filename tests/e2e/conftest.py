@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
+from gantry_embedded.state import is_running
 from gantry_testing import datapack, packcases
 from gantry_testing.stack import Stack
 
@@ -25,3 +32,50 @@ def stack(tmp_path_factory):
 def web(stack):
     with stack.web() as client:
         yield client
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A stack with login, started as a person would."""
+
+    state: Path
+    viewer: Path
+
+    @property
+    def facts(self):
+        """How to reach it, as the supervisor wrote it down."""
+        return json.loads((self.state / "supervisor.json").read_text())["facts"]
+
+    @property
+    def origin(self):
+        """Scheme, host and port of everything that speaks HTTP."""
+        return self.facts["dicomweb_url"].removesuffix("/dicom-web")
+
+    def start(self):
+        """Start it unless it runs."""
+        if not is_running(self.state):
+            self._gantry("up", "--detach", "--store", "file", "--viewer", str(self.viewer))
+
+    def stop(self):
+        """Stop it in order."""
+        self._gantry("down")
+
+    def _gantry(self, *arguments):
+        command = [sys.executable, "-P", "-m", "gantry_cli", *arguments, "--state", str(self.state)]
+        subprocess.run(command, check=True, timeout=240)
+
+
+@pytest.fixture(scope="session")
+def archive_with_login(tmp_path_factory):
+    viewer = tmp_path_factory.mktemp("viewer")
+    (viewer / "index.html").write_text("<!doctype html><title>viewer</title>")
+    made = Archive(tmp_path_factory.mktemp("archive") / "state", viewer)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def archive(archive_with_login):
+    """The one archive with login for all tests of people and programs; each has names of its own."""
+    archive_with_login.start()
+    return archive_with_login

@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from gantry_testing.synthetic import generate_study
 
-pytestmark = pytest.mark.usefixtures("archive")
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory):
-    return tmp_path_factory.mktemp("login") / "state"
-
-
-@pytest.fixture(scope="module")
-def viewer_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("viewer")
-    (folder / "index.html").write_text("<!doctype html><title>viewer</title>")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def archive(state, viewer_folder):
-    """A stack with login, started as a person would; its facts."""
-    gantry = [sys.executable, "-P", "-m", "gantry_cli"]
-    place = ["--state", str(state)]
-    subprocess.run(
-        [*gantry, "up", "--detach", "--store", "file", "--viewer", str(viewer_folder), *place],
-        check=True,
-        timeout=180,
-    )
-    yield json.loads((state / "supervisor.json").read_text())["facts"]
-    subprocess.run([*gantry, "down", *place], check=True, timeout=120)
-
 
 @pytest.fixture
-def origin(archive):
-    return archive["dicomweb_url"].removesuffix("/dicom-web")
-
-
-@pytest.fixture
-def browser(origin):
-    with httpx.Client(base_url=origin, headers={"Sec-Fetch-Site": "same-origin", "Origin": origin}) as client:
+def browser(archive):
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": archive.origin}
+    with httpx.Client(base_url=archive.origin, headers=own) as client:
         yield client
 
 
@@ -58,7 +23,7 @@ def log_in(browser, archive, password=None):
     form = {
         "key": key,
         "name": "admin",
-        "password": password or Path(archive["password_file"]).read_text().strip(),
+        "password": password or Path(archive.facts["password_file"]).read_text().strip(),
         "next": "/viewer/",
     }
     return browser.post("/auth/login", data=form)
@@ -115,11 +80,11 @@ def test_another_sites_page_cannot_store_with_the_session(browser, archive):
     assert browser.post("/dicom-web/studies", **request).status_code == 403
 
 
-def test_the_password_file_is_its_owners_alone_and_no_log_holds_a_secret(archive, state, browser):
+def test_the_password_file_is_its_owners_alone_and_no_log_holds_a_secret(archive, browser):
     log_in(browser, archive)
-    file = Path(archive["password_file"])
+    file = Path(archive.facts["password_file"])
     assert file.stat().st_mode & 0o077 == 0
     secrets = [file.read_text().strip(), browser.cookies["gantry_session"]]
-    for log in (state / "logs").iterdir():
+    for log in (archive.state / "logs").iterdir():
         text = log.read_text(errors="replace")
         assert not any(secret in text for secret in secrets), log.name
