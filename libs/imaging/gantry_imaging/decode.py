@@ -21,6 +21,8 @@ from gantry_imaging.codestreams import CodestreamSize, jpeg2000_size, jpeg_size
 Samples = NDArray[Any]
 
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
+ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
+_NATIVE_IN_FRAGMENTS = frozenset((DEFLATED_IMAGE_FRAME, ENCAPSULATED_UNCOMPRESSED))
 _RLE = "1.2.840.10008.1.2.5"
 
 
@@ -34,8 +36,9 @@ def decode_frame(data: bytes, transfer_syntax_uid: str, attributes: ImageAttribu
     """
     if transfer_syntax_uid in NATIVE_TRANSFER_SYNTAXES:
         return _native(data, attributes)
-    if transfer_syntax_uid == DEFLATED_IMAGE_FRAME:
-        return _native(_inflate(data, attributes), attributes)
+    if transfer_syntax_uid in _NATIVE_IN_FRAGMENTS:
+        native = _inflate(data, attributes) if transfer_syntax_uid == DEFLATED_IMAGE_FRAME else data
+        return _native(native, attributes)
     decoder = _DECODERS.get(transfer_syntax_uid)
     if decoder is None:
         raise CannotProcess(f"frames of transfer syntax {transfer_syntax_uid} cannot be decoded here")
@@ -54,7 +57,7 @@ def can_decode(transfer_syntax_uid: str) -> bool:
     return (
         transfer_syntax_uid in NATIVE_TRANSFER_SYNTAXES
         or transfer_syntax_uid in _DECODERS
-        or transfer_syntax_uid == DEFLATED_IMAGE_FRAME
+        or transfer_syntax_uid in _NATIVE_IN_FRAGMENTS
     )
 
 
@@ -191,8 +194,9 @@ def _jpeg_2000(data: bytes, attributes: ImageAttributes) -> Samples:
 
 
 def _htj2k(data: bytes, attributes: ImageAttributes) -> Samples:
-    _check_size(jpeg2000_size(data), attributes)
-    return imagecodecs.htj2k_decode(data)
+    size = _check_size(jpeg2000_size(data), attributes)
+    # Without a component transform the decoder would give plane by plane.
+    return imagecodecs.htj2k_decode(data, planar=False if size.components > 1 else None)
 
 
 def _jpeg_xl(data: bytes, attributes: ImageAttributes) -> Samples:
