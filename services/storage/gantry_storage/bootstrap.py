@@ -6,15 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gantry_index import verdicts
+from gantry_index.amendments import applied_revision, waiting_receptions
 from gantry_index.locks import SWEEPER, AdvisoryLock
 from gantry_index.pools import IndexPool, open_pool
 from gantry_messaging.celery_app import make_app, send
-from gantry_messaging.names import REPLAY_QUEUE
+from gantry_messaging.names import AMEND_QUEUE, REPLAY_QUEUE
 from gantry_messaging.publisher import IndexPublisher
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import ObjectStore, open_store
 
+from gantry_storage.amendments import Amendments
 from gantry_storage.feeding import Feeder
 from gantry_storage.finishing import Finishing
 from gantry_storage.journal import Journal
@@ -35,6 +37,7 @@ class Parts:
     publisher: IndexPublisher
     sweeper: Sweeper
     finishing: Finishing
+    amendments: Amendments
     replay: Replay
 
     async def close(self) -> None:
@@ -53,7 +56,7 @@ def make_parts(settings: StorageSettings, *, store: ObjectStore | None = None) -
         store = open_store(settings.store_url, options=options)
     pool = open_pool(settings.index_dsn, application_name="gantry-storage")
     publisher = IndexPublisher(settings.redis_url, sealer)
-    tasks = make_app(settings.redis_url, [REPLAY_QUEUE])
+    tasks = make_app(settings.redis_url, [REPLAY_QUEUE, AMEND_QUEUE])
     journal = Journal(store, sealer)
 
     async def undecided(object_keys: Iterable[str]) -> set[str]:
@@ -62,6 +65,23 @@ def make_parts(settings: StorageSettings, *, store: ObjectStore | None = None) -
     async def send_chunk(key: str, first: int, count: int) -> bool:
         return await send(tasks, REPLAY_QUEUE, key, first, count)
 
+    async def is_applied(partition: str, scope: str, revision: int) -> bool:
+        return await applied_revision(pool, partition, scope) >= revision
+
+    async def is_waiting(partition: str, study_uid: str) -> bool:
+        return bool(await waiting_receptions(pool, partition, study_uid))
+
+    async def send_amendment(key: str) -> bool:
+        return await send(tasks, AMEND_QUEUE, key)
+
+    amendments = Amendments(
+        store,
+        sealer,
+        is_applied,
+        is_waiting,
+        send_amendment,
+        leave_alone=settings.lease_seconds + settings.sweep_margin_seconds,
+    )
     return Parts(
         store=store,
         sealer=sealer,
@@ -82,5 +102,6 @@ def make_parts(settings: StorageSettings, *, store: ObjectStore | None = None) -
             Feeder(publisher, window=settings.feed_window, again_seconds=settings.feed_again_seconds),
             feed_after_seconds=settings.feed_after_seconds,
         ),
-        replay=Replay(store, sealer, undecided, send_chunk),
+        amendments=amendments,
+        replay=Replay(store, sealer, undecided, send_chunk, amendments.replay),
     )

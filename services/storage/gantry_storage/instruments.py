@@ -19,3 +19,5 @@ PASSES = histogram(
 )
 LEFTOVERS = counter("gantry_store_leftovers", "Unfinished uploads cleared away")
 REPLAYED = counter("gantry_replay_chunks", "Chunks of manifests replayed", ["outcome"])
+AMENDMENTS_WAITING = gauge("gantry_amendments_waiting", "Amendments that the index may not have yet")
+AMENDMENTS = counter("gantry_amendments_asked", "Requests to apply an amendment", ["outcome"])

@@ -42,6 +42,8 @@ T = TypeVar("T")
 Undecided = Callable[[Iterable[str]], Awaitable[set[str]]]
 # Sends the task for a manifest's lines: key, first line, number of lines.
 SendChunk = Callable[[str, int, int], Awaitable[bool]]
+# Brings every amendment of a partition, or of all, into the index first.
+ReplayAmendments = Callable[[str | None], Awaitable[int]]
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class ReplayReport:
     manifests: int = 0
     lines: int = 0
     replayed: int = 0
+    # Studies with amendments.
+    amended: int = 0
 
 
 @dataclass(slots=True)
@@ -68,12 +72,20 @@ class Replay:
     """Replays manifests through the task ``replay.v1``."""
 
     def __init__(
-        self, store: ObjectStore, sealer: Sealer, undecided: Undecided, send: SendChunk, *, window: int = 16
+        self,
+        store: ObjectStore,
+        sealer: Sealer,
+        undecided: Undecided,
+        send: SendChunk,
+        replay_amendments: ReplayAmendments,
+        *,
+        window: int = 16,
     ) -> None:
         self._store = store
         self._sealer = sealer
         self._undecided = undecided
         self._send = send
+        self._replay_amendments = replay_amendments
         self._window = window
         self._under_way: list[_Chunk] = []
 
@@ -84,6 +96,8 @@ class Replay:
         a verdict.
         """
         report = ReplayReport()
+        # What is hidden must be known before its receptions are.
+        report.amended = await self._patiently(self._replay_amendments, partition)
         async for key in self._keys(since - SLACK, partition):
             manifest = await self._patiently(self._read, key)
             if manifest is None:

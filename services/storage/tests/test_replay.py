@@ -70,12 +70,20 @@ def quick(monkeypatch):
     monkeypatch.setattr(replay, "RESEND_SECONDS", 0.05)
 
 
+async def no_amendments(_partition):
+    return 0
+
+
+def replay_of(store, sealer, index, **options):
+    return Replay(store, sealer, index.undecided, index.send, no_amendments, **options)
+
+
 async def test_what_the_index_lost_is_indexed_again_and_the_rest_left(store, sealer):
     index = Index()
     lost = index.knows(await manifest(store, sealer, NOW))
     kept = index.knows(await manifest(store, sealer, NOW + timedelta(minutes=1)))
     index.decided |= set(kept)
-    report = await Replay(store, sealer, index.undecided, index.send).run(NOW - timedelta(minutes=5))
+    report = await replay_of(store, sealer, index).run(NOW - timedelta(minutes=5))
     assert set(lost) <= index.decided
     assert len(index.sent) == 1
     assert (report.manifests, report.lines, report.replayed) == (2, 6, 3)
@@ -86,7 +94,7 @@ async def test_only_batches_since_then_with_an_hours_slack_are_replayed(store, s
     index.knows(await manifest(store, sealer, NOW - timedelta(hours=3)))
     near = index.knows(await manifest(store, sealer, NOW - timedelta(minutes=50)))
     later = index.knows(await manifest(store, sealer, NOW + timedelta(days=2)))
-    await Replay(store, sealer, index.undecided, index.send).run(NOW)
+    await replay_of(store, sealer, index).run(NOW)
     assert index.decided == {*near, *later}
 
 
@@ -94,7 +102,7 @@ async def test_one_partition_can_be_replayed_alone(store, sealer):
     index = Index()
     index.knows(await manifest(store, sealer, NOW, partition="one"))
     two = index.knows(await manifest(store, sealer, NOW, partition="two"))
-    await Replay(store, sealer, index.undecided, index.send).run(NOW, "two")
+    await replay_of(store, sealer, index).run(NOW, "two")
     assert index.decided == set(two)
 
 
@@ -109,7 +117,7 @@ async def test_refused_lines_and_unanswered_ones_without_object_are_not_replayed
         )
     )
     index.decided.add(keys[2])
-    report = await Replay(store, sealer, index.undecided, index.send).run(NOW)
+    report = await replay_of(store, sealer, index).run(NOW)
     assert index.sent == []
     assert report.replayed == 0
 
@@ -118,7 +126,7 @@ async def test_a_lost_chunk_is_sent_again(store, sealer):
     index = Index()
     index.knows(await manifest(store, sealer, NOW))
     index.lose = 2
-    await Replay(store, sealer, index.undecided, index.send).run(NOW)
+    await replay_of(store, sealer, index).run(NOW)
     assert len(index.sent) == 3
 
 
@@ -128,21 +136,21 @@ async def test_a_second_run_goes_on_where_the_first_one_ended(store, sealer):
         index.knows(await manifest(store, sealer, NOW + timedelta(minutes=minute), count=100))
     # The first run dies with the window full and nothing decided any more.
     index.lose = 10_000
-    first = asyncio.create_task(Replay(store, sealer, index.undecided, index.send, window=2).run(NOW))
+    first = asyncio.create_task(replay_of(store, sealer, index, window=2).run(NOW))
     await asyncio.sleep(0.03)
     first.cancel()
     # Bounded: it did not send all twelve chunks.
     assert len({(key, start) for key, start, _ in index.sent}) == 2
     index.lose = 0
     index.sent.clear()
-    report = await Replay(store, sealer, index.undecided, index.send, window=2).run(NOW)
+    report = await replay_of(store, sealer, index, window=2).run(NOW)
     assert report.replayed == 600
-    assert await Replay(store, sealer, index.undecided, index.send).run(NOW) == replay.ReplayReport(6, 600, 0)
+    assert await replay_of(store, sealer, index).run(NOW) == replay.ReplayReport(6, 600, 0)
 
 
 async def test_outages_of_the_database_are_waited_out(store, sealer):
     index = Index()
     keys = index.knows(await manifest(store, sealer, NOW))
     index.down = 3
-    await Replay(store, sealer, index.undecided, index.send).run(NOW)
+    await replay_of(store, sealer, index).run(NOW)
     assert index.decided == set(keys)

@@ -40,6 +40,7 @@ async def _work(settings: StorageSettings) -> None:
     loops = [
         asyncio.create_task(repeat("sweep", settings.sweep_seconds, lambda: sweep(parts))),
         asyncio.create_task(repeat("finish", settings.sweep_seconds, lambda: finish(parts))),
+        asyncio.create_task(repeat("amend", settings.sweep_seconds, lambda: amend(parts))),
         asyncio.create_task(repeat("leftovers", LEFTOVERS_SECONDS, lambda: clear_leftovers(parts))),
     ]
     log.info("storage_started")
@@ -62,6 +63,12 @@ async def finish(parts: Parts) -> None:
     """Feed what has no verdict and let go of the journal entries that are done."""
     if await is_ours(parts.lock):
         await parts.finishing.run_once()
+
+
+async def amend(parts: Parts) -> None:
+    """Ask for the amendments that the index does not have."""
+    if await is_ours(parts.lock):
+        await parts.amendments.sweep()
 
 
 async def clear_leftovers(parts: Parts) -> None:
