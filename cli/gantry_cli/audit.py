@@ -59,7 +59,8 @@ def _verify(access: AccessOptions, options: argparse.Namespace) -> int:
 
 def _search(access: AccessOptions, options: argparse.Namespace) -> int:
     try:
-        found: list[Document] = administration(access).ask("GET", "/audit", query=_query(options))
+        newest_first: list[Document] = administration(access).ask("GET", "/audit", query=_query(options))
+        found = newest_first[::-1]
     except (NotFound, Unavailable):
         # No index of the records, or nobody to ask: the bucket has them all, only slower.
         if access.issuer and not os.environ.get(STORE_VARIABLE):
@@ -77,7 +78,7 @@ def _search(access: AccessOptions, options: argparse.Namespace) -> int:
             record["operation"],
             record["outcome"] or "-",
             record["study_instance_uid"] or "-",
-            str(len(record["sop_instance_uids"]) or "-"),
+            str(record["instance_count"] or "-"),
         )
         for record in found
     ]
@@ -134,6 +135,7 @@ def document_of(writer: str, record: AccessRecord) -> Document:
         "peer_address": record.peer_address,
         "partition": record.partition,
         "study_instance_uid": record.study_instance_uid,
+        "instance_count": len(record.sop_instance_uids),
         "sop_instance_uids": list(record.sop_instance_uids),
         "operation": record.operation,
         "outcome": record.outcome,

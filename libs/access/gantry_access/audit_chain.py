@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 
 from gantry.access.v1.access_pb2 import ACCESS_KIND_CHANGE, AccessBatch, AccessRecord
 from gantry_dicom.errors import Conflict, NotFound
 
-from gantry_access.storage import Seals, Store
+from gantry_access.storage import Listed, Seals, Store
 
 AUDIT_PREFIX = "audit/"
 # The first and the last record of a writer. One without the last is running, or was cut off.
@@ -85,12 +87,54 @@ def marker(operation: str, occurred_at_us: int, outcome: str = "") -> AccessReco
     )
 
 
+class Fault(StrEnum):
+    """In which way something is not as its writer left it."""
+
+    GAP = "gap"
+    BROKEN_LINK = "broken-link"
+    BROKEN_SEAL = "broken-seal"
+    MISPLACED = "misplaced"
+    REPEATED = "repeated"
+    VANISHED = "vanished"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something that is not as its writer left it."""
 
     key: str
     what: str
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBatch:
+    """The records of a batch, where the chain ends after them, and what is wrong."""
+
+    records: tuple[AccessRecord, ...]
+    end: Link
+    problems: tuple[Problem, ...]
+
+    @property
+    def closes(self) -> bool:
+        """Whether the batch holds its writer's last record."""
+        return bool(self.records) and self.records[-1].operation == CLOSED
+
+
+@dataclass(slots=True)
+class WriterReport:
+    """What the bucket holds of one writer; ``closed`` once its last record is there.
+
+    ``last_sealed_at`` is when the newest batch came, by the store's clock.
+    """
+
+    writer: str
+    batches: int = 0
+    records: int = 0
+    closed: bool = False
+    end: Link = field(default_factory=Link)
+    last_sealed_at: datetime | None = None
+    problems: list[Problem] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -104,12 +148,63 @@ class Verification:
     problems: list[Problem] = field(default_factory=list)
 
 
+async def list_writers(store: Store) -> list[str]:
+    """Return every writer that has something in the bucket, by name. Raises ``Unavailable``."""
+    return sorted(await store.list_folders(AUDIT_PREFIX))
+
+
+async def list_batches(store: Store, writer: str) -> list[Listed]:
+    """Return a writer's batches in order. Raises ``Unavailable``."""
+    found = [info async for info in store.list(f"{AUDIT_PREFIX}{writer}/")]
+    return sorted(found, key=lambda info: info.key)
+
+
+def check_batch(sealer: Seals, writer: str, key: str, sealed: bytes, end: Link) -> CheckedBatch:
+    """Check the batch that lies at ``key`` and should follow ``end``; records of a bad one are none."""
+    try:
+        batch = sealer.open(sealed, AccessBatch)
+    except Conflict:
+        return CheckedBatch((), end, (Problem(key, "the seal is broken", Fault.BROKEN_SEAL),))
+    if not batch.records or batch.writer != writer or key != batch_key(writer, batch.records[0].sequence):
+        return CheckedBatch((), end, (Problem(key, "the batch belongs elsewhere", Fault.MISPLACED),))
+    problems = []
+    for record in batch.records:
+        if found := _fault(record, end):
+            problems.append(Problem(key, *found))
+        end = Link(record.sequence, digest_of(record))
+    return CheckedBatch(tuple(batch.records), end, tuple(problems))
+
+
+async def verify_writer(store: Store, sealer: Seals, writer: str) -> WriterReport:
+    """Check every batch of one writer: seals, places, chain and gaps. Raises ``Unavailable``."""
+    report = WriterReport(writer)
+    for info in await list_batches(store, writer):
+        report.batches += 1
+        report.last_sealed_at = info.last_modified
+        try:
+            sealed = await store.get(info.key)
+        except NotFound:
+            report.problems.append(Problem(info.key, "it went away while it was checked", Fault.VANISHED))
+            continue
+        checked = check_batch(sealer, writer, info.key, sealed, report.end)
+        report.problems += checked.problems
+        report.records += len(checked.records)
+        report.end = checked.end
+        report.closed = checked.closes or (report.closed and not checked.records)
+    return report
+
+
 async def verify(store: Store, sealer: Seals) -> Verification:
     """Check every batch in the bucket: seals, places, chains and gaps. Raises ``Unavailable``."""
     found = Verification()
-    for writer in sorted(await store.list_folders(AUDIT_PREFIX)):
+    for writer in await list_writers(store):
+        report = await verify_writer(store, sealer, writer)
         found.writers += 1
-        await _verify_writer(store, sealer, writer, found)
+        found.batches += report.batches
+        found.records += report.records
+        found.problems += report.problems
+        if not report.closed:
+            found.unclosed.append(writer)
     return found
 
 
@@ -118,52 +213,21 @@ async def read_records(store: Store, sealer: Seals) -> AsyncIterator[tuple[str, 
 
     Raises ``Unavailable``.
     """
-    for writer in sorted(await store.list_folders(AUDIT_PREFIX)):
-        for key in await _batch_keys(store, writer):
+    for writer in await list_writers(store):
+        for info in await list_batches(store, writer):
             try:
-                batch = sealer.open(await store.get(key), AccessBatch)
+                batch = sealer.open(await store.get(info.key), AccessBatch)
             except (Conflict, NotFound):
                 continue
             for record in batch.records:
                 yield writer, record
 
 
-async def _batch_keys(store: Store, writer: str) -> list[str]:
-    return sorted([info.key async for info in store.list(f"{AUDIT_PREFIX}{writer}/")])
-
-
-async def _verify_writer(store: Store, sealer: Seals, writer: str, found: Verification) -> None:
-    end = Link()
-    last_operation = ""
-    for key in await _batch_keys(store, writer):
-        found.batches += 1
-        try:
-            batch = sealer.open(await store.get(key), AccessBatch)
-        except Conflict:
-            found.problems.append(Problem(key, "the seal is broken"))
-            continue
-        except NotFound:
-            found.problems.append(Problem(key, "it went away while it was checked"))
-            continue
-        if not batch.records or batch.writer != writer or key != batch_key(writer, batch.records[0].sequence):
-            found.problems.append(Problem(key, "the batch belongs elsewhere"))
-            continue
-        for record in batch.records:
-            what = _fault(record, end)
-            if what:
-                found.problems.append(Problem(key, what))
-            found.records += 1
-            end = Link(record.sequence, digest_of(record))
-            last_operation = record.operation
-    if last_operation != CLOSED:
-        found.unclosed.append(writer)
-
-
-def _fault(record: AccessRecord, end: Link) -> str:
+def _fault(record: AccessRecord, end: Link) -> tuple[str, Fault] | None:
     if record.sequence > end.sequence + 1:
-        return f"records {end.sequence + 1} to {record.sequence - 1} are missing"
+        return f"records {end.sequence + 1} to {record.sequence - 1} are missing", Fault.GAP
     if record.sequence <= end.sequence:
-        return f"record {record.sequence} comes twice"
+        return f"record {record.sequence} comes twice", Fault.REPEATED
     if record.previous_digest != end.digest:
-        return f"record {record.sequence} does not follow the one before it"
-    return ""
+        return f"record {record.sequence} does not follow the one before it", Fault.BROKEN_LINK
+    return None

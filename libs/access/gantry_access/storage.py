@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
@@ -16,6 +17,11 @@ class Listed(Protocol):
     @property
     def key(self) -> str:
         """Return the whole key."""
+        ...
+
+    @property
+    def last_modified(self) -> datetime:
+        """Return when it was written last, by the store's own clock (UTC)."""
         ...
 
 

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from gantry_auth.bootstrap import Clock, now, running
-from gantry_auth.entrypoints import admin, browser, oauth
+from gantry_auth.entrypoints import admin, audit, browser, oauth
 from gantry_auth.entrypoints.web import AnswerHeaders
 from gantry_auth.settings import AuthSettings
 
@@ -44,6 +44,8 @@ def routes(path: str) -> list[TemplateRoute]:
         ("GET", "/admin/application-entities", admin.list_entities),
         ("POST", "/admin/application-entities", admin.add_entity),
         ("DELETE", "/admin/application-entities/{title}", admin.remove_entity),
+        ("GET", "/admin/audit", audit.search_records),
+        ("GET", "/admin/audit/verify", audit.verify_records),
     )
     return [TemplateRoute(path + place, endpoint, methods=[method]) for method, place, endpoint in table]
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gantry_access.audit import AccessLog, AuditSettings
+from gantry_index.locks import AdvisoryLock
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import StoreSettings, open_store
@@ -19,6 +20,7 @@ from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import flush_traces
 
 from gantry_auth.adapters.database import Database
+from gantry_auth.audit_index import AUDIT_INDEX_LOCK, AuditIndex
 from gantry_auth.keys import KeyVault
 from gantry_auth.publishing import Publisher
 from gantry_auth.service import Service
@@ -37,6 +39,7 @@ class Parts:
     service: Service
     store: ObjectStore
     publisher: Publisher
+    audit: AuditIndex
     # Binds a form to the browser that it was given to.
     form_key: bytes
 
@@ -61,6 +64,14 @@ def build(settings: AuthSettings, clock: Clock = now) -> Parts:
         service=Service(settings, database, KeyVault(settings.seal_keys), clock, records),
         store=store,
         publisher=Publisher(settings, database, store, sealer, clock),
+        audit=AuditIndex(
+            database,
+            store,
+            sealer,
+            AdvisoryLock(settings.core_dsn, AUDIT_INDEX_LOCK),
+            clock,
+            settings.audit_index_seconds,
+        ),
         # Of every replica alike: the page may come from one and the form go to another.
         form_key=hmac.digest(settings.seal_keys.encode(), b"gantry auth forms", "sha256"),
     )
@@ -79,7 +90,12 @@ async def running(settings: AuthSettings, clock: Clock = now) -> AsyncIterator[P
         await service.log.start()
     loops = [
         asyncio.create_task(work)
-        for work in (tend_for_ever(service), federate_for_ever(service), parts.publisher.run())
+        for work in (
+            tend_for_ever(service),
+            federate_for_ever(service),
+            parts.publisher.run(),
+            parts.audit.run(),
+        )
     ]
     try:
         yield parts
@@ -87,6 +103,7 @@ async def running(settings: AuthSettings, clock: Clock = now) -> AsyncIterator[P
         for task in loops:
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+        await parts.audit.lock.release()
         if service.log is not None:
             await service.log.close()
         await asyncio.to_thread(service.database.close)

@@ -100,6 +100,8 @@ class Service:
         operation: str,
         outcome: str,
         kind: AccessKind = ACCESS_KIND_LOGIN,
+        partition: str = "",
+        study_uid: str = "",
     ) -> None:
         """Keep an access record, durably, before the answer.
 
@@ -113,6 +115,8 @@ class Service:
             peer_address=address,
             operation=operation,
             outcome=outcome,
+            partition=partition,
+            study_uid=study_uid,
             traceparent=current_traceparent(),
         )
         if written is not None:

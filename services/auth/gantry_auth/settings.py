@@ -59,6 +59,8 @@ class AuthSettings(BaseSettings):
     seal_keys: str
     # Where access records wait for the bucket; empty keeps none.
     access_log_folder: str = ""
+    # How often the index of access records is brought up to what lies in the bucket.
+    audit_index_seconds: float = Field(default=10.0, gt=0)
     otlp_endpoint: str | None = None
     log_level: str = "INFO"
 
