@@ -7,11 +7,13 @@
     m/<partition>/<day>/<batch>            a manifest, for ever
     a/<partition>/<hh>/<scope>/<revision>  an amendment of a study, for ever
     w/<partition>/<hh>/<scope>/<revision>  that the amendment may wait to be applied, until it is
+    c/<partition>/<hh>/<transaction>/...   a storage commitment: its request, report and end
+    v/<partition>/<hh>/<transaction>       that the commitment may not have ended, until it has
 
 ``batch`` is a ULID, ``hh`` two hex digits of its hash that spread the load over the store's
 key ranges, ``day`` the UTC day in the ULID: whoever writes a batch's manifest finds the same
-key. ``scope`` is a hash of the study's UID. No key ever holds a UID: those are the sender's
-words, a key is ours.
+key. ``scope`` and ``transaction`` are hashes of a study's and a transaction's UID. No key ever
+holds a UID: those are the sender's words, a key is ours.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ JOURNAL_PREFIX = "j/"
 MANIFEST_PREFIX = "m/"
 AMENDMENT_PREFIX = "a/"
 WAITING_PREFIX = "w/"
+COMMITMENT_PREFIX = "c/"
+OPEN_COMMITMENT_PREFIX = "v/"
 MAX_ORDINAL = 9999
 MAX_REVISION = 99_999_999
 
@@ -204,6 +208,27 @@ def parse_manifest_key(key: str) -> ManifestKey:
 def amendment_scope(study_uid: str) -> str:
     """Return what stands for a study in the keys of its amendments."""
     return hashlib.sha256(study_uid.encode()).hexdigest()[:40]
+
+
+def commitment_folder(partition: str, transaction_uid: str) -> str:
+    """Return the prefix of a commitment's records. Raises ``BadKey``."""
+    return f"{COMMITMENT_PREFIX}{_scope_folder(partition, amendment_scope(transaction_uid))}"
+
+
+def open_commitment_key(partition: str, transaction_uid: str) -> str:
+    """Return the key that says that a commitment may not have ended. Raises ``BadKey``."""
+    return f"{OPEN_COMMITMENT_PREFIX}{_scope_folder(partition, amendment_scope(transaction_uid))}".rstrip("/")
+
+
+def commitment_folder_of(open_key: str) -> str:
+    """Return the prefix of the records to which an open commitment's key leads. Raises ``BadKey``."""
+    segments = open_key.split("/")
+    if len(segments) != 4 or f"{segments[0]}/" != OPEN_COMMITMENT_PREFIX:
+        raise BadKey("not the key of an open commitment")
+    folder = _scope_folder(segments[1], segments[3])
+    if f"{OPEN_COMMITMENT_PREFIX}{folder}".rstrip("/") != open_key:
+        raise BadKey("not the key of an open commitment")
+    return f"{COMMITMENT_PREFIX}{folder}"
 
 
 def amendment_folder(partition: str, scope: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gantry_access.assembly import Access, AccessSettings, make_access
+from gantry_commitment.ledger import Ledger
+from gantry_commitment.verification import Verifier
 from gantry_dicom.gate import GateLimits
 from gantry_index.pools import IndexPool, Purpose, open_pool
 from gantry_index.reader import IndexReader
@@ -44,6 +47,10 @@ class Components:
     workers: PixelWorkers
     frames: FrameReader
     metadata_cache: ByteCache
+    ledger: Ledger
+    verifier: Verifier
+    # Work that goes on after its answer.
+    background: set[asyncio.Task[object]]
 
 
 def build(settings: GatewaySettings) -> Components:
@@ -95,6 +102,9 @@ def build(settings: GatewaySettings) -> Components:
             limits=GateLimits(),
         ),
         metadata_cache=ByteCache("metadata", settings.metadata_cache_bytes),
+        ledger=Ledger(store, sealer),
+        verifier=Verifier(store, index),
+        background=set(),
     )
 
 
@@ -110,6 +120,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Components]:
     finally:
         # First the batch in hand gets its manifest; the rest may go in any order.
         await parts.receiver.close()
+        for task in parts.background:
+            task.cancel()
         await parts.access.close()
         await parts.verdicts.close()
         await parts.publisher.close()

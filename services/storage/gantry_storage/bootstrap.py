@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gantry_commitment.ledger import Ledger
+from gantry_commitment.verification import Verifier
 from gantry_index import verdicts
 from gantry_index.amendments import applied_revision, waiting_receptions
 from gantry_index.locks import SWEEPER, AdvisoryLock
 from gantry_index.pools import IndexPool, open_pool
+from gantry_index.reader import IndexReader
 from gantry_messaging.celery_app import make_app, send
 from gantry_messaging.names import AMEND_QUEUE, REPLAY_QUEUE
 from gantry_messaging.publisher import IndexPublisher
@@ -17,6 +20,7 @@ from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import ObjectStore, open_store
 
 from gantry_storage.amendments import Amendments
+from gantry_storage.commitments import Commitments
 from gantry_storage.feeding import Feeder
 from gantry_storage.finishing import Finishing
 from gantry_storage.journal import Journal
@@ -38,6 +42,7 @@ class Parts:
     sweeper: Sweeper
     finishing: Finishing
     amendments: Amendments
+    commitments: Commitments
     replay: Replay
 
     async def close(self) -> None:
@@ -103,5 +108,6 @@ def make_parts(settings: StorageSettings, *, store: ObjectStore | None = None) -
             feed_after_seconds=settings.feed_after_seconds,
         ),
         amendments=amendments,
+        commitments=Commitments(store, Ledger(store, sealer), Verifier(store, IndexReader(pool))),
         replay=Replay(store, sealer, undecided, send_chunk, amendments.replay),
     )

@@ -18,6 +18,7 @@ _SCHEMAS: Mapping[str, Mapping[str, object]] = {
     "study": _UID,
     "series": _UID,
     "instance": _UID,
+    "transaction": _UID,
     "frames": {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*$"},
     "path": {"type": "string", "pattern": r"^[0-9A-F]{8}(/[1-9][0-9]{0,8}/[0-9A-F]{8})*$"},
     "limit": {"type": "integer", "minimum": 0},

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gantry_gateway.entrypoints.commitment import check_commitment, request_commitment
 from gantry_gateway.entrypoints.context import base_url
 from gantry_gateway.entrypoints.deletion import delete
 from gantry_gateway.entrypoints.openapi import Operation, openapi_endpoint
@@ -38,6 +39,7 @@ PREFIXES = ("/dicom-web", "/partitions/{partition}/dicom-web")
 
 _STUDY = "/studies/{study}"
 _SERIES = _STUDY + "/series/{series}"
+_COMMITMENT = "/commitment-requests/{transaction}"
 _INSTANCE = _SERIES + "/instances/{instance}"
 
 
@@ -139,6 +141,14 @@ RESOURCES: tuple[Resource, ...] = (
     # PS3.18 10.5.
     Resource("/studies", store_instances, Operation("Store instances", _DICOM_JSON, takes=_STORED), "POST"),
     Resource(_STUDY, store_instances, Operation("Store into a study", _DICOM_JSON, takes=_STORED), "POST"),
+    # PS3.18 13.
+    Resource(
+        _COMMITMENT,
+        request_commitment,
+        Operation("Request storage commitment", _DICOM_JSON, takes=_DICOM_JSON),
+        "POST",
+    ),
+    Resource(_COMMITMENT, check_commitment, Operation("Check storage commitment", _DICOM_JSON)),
     # Not of the standard.
     Resource(_STUDY, delete, Operation("Delete a study", ()), "DELETE"),
     Resource(_SERIES, delete, Operation("Delete a series", ()), "DELETE"),

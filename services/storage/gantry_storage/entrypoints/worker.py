@@ -41,6 +41,7 @@ async def _work(settings: StorageSettings) -> None:
         asyncio.create_task(repeat("sweep", settings.sweep_seconds, lambda: sweep(parts))),
         asyncio.create_task(repeat("finish", settings.sweep_seconds, lambda: finish(parts))),
         asyncio.create_task(repeat("amend", settings.sweep_seconds, lambda: amend(parts))),
+        asyncio.create_task(repeat("commit", settings.sweep_seconds, lambda: commit(parts))),
         asyncio.create_task(repeat("leftovers", LEFTOVERS_SECONDS, lambda: clear_leftovers(parts))),
     ]
     log.info("storage_started")
@@ -69,6 +70,12 @@ async def amend(parts: Parts) -> None:
     """Ask for the amendments that the index does not have."""
     if await is_ours(parts.lock):
         await parts.amendments.sweep()
+
+
+async def commit(parts: Parts) -> None:
+    """Verify the commitments that nobody carries on."""
+    if await is_ours(parts.lock):
+        await parts.commitments.sweep()
 
 
 async def clear_leftovers(parts: Parts) -> None:
