@@ -85,6 +85,10 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli.importing import import_
 
             return import_(access, options.source, options.to)
+        case "conformance":
+            from gantry_cli.conformance import runner
+
+            return runner.run(access, options.url, options.only, as_json=options.json)
         case "audit":
             from gantry_cli import audit
 

@@ -94,6 +94,19 @@ def script_access(options: AccessOptions, account: str = SCRIPTS) -> ClientCrede
     return _chosen(options) or local_account(options.state, account, SCRIPTS_GRANTS)
 
 
+def dicomweb_base(options: AccessOptions, url: str | None) -> tuple[str, BearerAuth | None]:
+    """Return the DICOMweb base at ``url``, or of the running stack, and what to show there.
+
+    Another archive is shown what the user named and nothing else. Raises what
+    ``script_access`` does.
+    """
+    if url is not None:
+        named = options.given_token or options.client
+        return url.rstrip("/"), BearerAuth(script_access(options)) if named else None
+    facts = facts_of(options.state)
+    return facts.dicomweb_url, BearerAuth(script_access(options)) if facts.issuer else None
+
+
 def print_token(options: AccessOptions, scope: str) -> int:
     """Print an access token and nothing else; raises what ``script_access`` and ``fetch_token`` do."""
     source = script_access(options)

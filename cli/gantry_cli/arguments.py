@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _clients(commands.add_parser("client", help="programs with an account of their own"), shared)
     _entities(commands.add_parser("ae", help="application entities of DICOM networking"), shared)
     _audit(commands.add_parser("audit", help="who did what to whose images"), shared)
+    _conformance(commands.add_parser("conformance", help="what DICOM PS3.18 asks of a server"), shared)
     _viewer(commands.add_parser("viewer", help="the web viewer's files"))
     return whole
 
@@ -176,6 +177,14 @@ def _audit(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser
     )
     search.add_argument("--study", default="", metavar="UID", help="to which study")
     search.add_argument("--limit", type=int, default=100, metavar="N", help="the newest so many (100)")
+
+
+def _conformance(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:
+    run = _actions(parser).add_parser(
+        "run", parents=shared, help="check every statement on a live server; stores invented patients there"
+    )
+    run.add_argument("url", nargs="?", metavar="URL", help="DICOMweb base (default: the stack of --state)")
+    run.add_argument("--only", default="", metavar="IDS", help="such as Q12,W or C")
 
 
 def _viewer(parser: argparse.ArgumentParser) -> None:
