@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from gantry.access.v1.access_pb2 import PolicySnapshot
 from gantry_dicom.errors import Conflict, NotFound
@@ -14,7 +15,7 @@ SNAPSHOT_PREFIX = "p/"
 POLICY_CHANNEL = "gantry.policy"
 
 # Every reader lists them again and again: so many fit one answer of any store.
-KEPT_SNAPSHOTS = 500
+KEPT_SNAPSHOTS = 300
 
 _KEY = re.compile(r"p/([0-9]{20})")
 
@@ -54,11 +55,17 @@ async def newest_version(store: Store) -> int:
     return max(versions, default=0)
 
 
-async def forget_old_snapshots(store: Store, *, kept: int = KEPT_SNAPSHOTS) -> int:
-    """Delete all but the ``kept`` newest and return how many went. Raises ``Unavailable``."""
-    listed = [snapshot_version(info.key) async for info in store.list(SNAPSHOT_PREFIX)]
-    versions = sorted(version for version in listed if version is not None)
-    old = versions[:-kept]
+async def forget_old_snapshots(store: Store, *, older_than: datetime, kept: int = KEPT_SNAPSHOTS) -> int:
+    """Delete what is older than ``older_than`` and not among the ``kept`` newest; return how many went.
+
+    For the storage service: nobody else deletes. Raises ``Unavailable``.
+    """
+    listed = [
+        (version, info.last_modified)
+        async for info in store.list(SNAPSHOT_PREFIX)
+        if (version := snapshot_version(info.key)) is not None
+    ]
+    old = [version for version, written_at in sorted(listed)[:-kept] if written_at < older_than]
     for version in old:
         await store.delete(snapshot_key(version))
     return len(old)

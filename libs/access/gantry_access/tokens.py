@@ -34,6 +34,8 @@ CACHED_TOKENS = 8192
 _SMALLEST_RSA_BITS = 2048
 _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _MAX_GRANTS = 256
+# OpenID Connect Core 2.
+_LONGEST_SUBJECT = 255
 
 _Key = OKPKey | ECKey | RSAKey
 
@@ -119,6 +121,8 @@ class TokenVerifier:
         if issuer.audience not in texts_of(claims.get("aud")):
             raise NotAuthenticated("the token is not for this service")
         subject = text_of(claims, "sub")
+        if len(subject) > _LONGEST_SUBJECT or not subject.isprintable():
+            raise NotAuthenticated("the token's subject is not one")
         name = f"{issuer.name}#{subject}" if issuer.role_claim else subject
         token_id = str(claims.get("jti") or "")
         if not issuer.role_claim and not token_id:

@@ -1,5 +1,7 @@
 """Policy snapshots in a real file store."""
 
+from datetime import timedelta
+
 import pytest
 from gantry.access.v1.access_pb2 import AccessBatch, PolicySnapshot
 from gantry_access.snapshots import (
@@ -53,11 +55,15 @@ async def test_snapshots_that_nobody_of_ours_sealed_are_passed_over(store):
     assert bad == [snapshot_key(v) for v in (5, 4, 3, 2)]
 
 
-async def test_only_the_newest_snapshots_are_kept(store):
+async def test_only_the_newest_snapshots_and_the_young_are_kept(store):
     for version in (1, 2, 3, 10):
         await publish_snapshot(store, SEALER, PolicySnapshot(version=version))
     await store.put("p/not-a-version", b"")
-    assert await forget_old_snapshots(store, kept=2) == 2
-    assert await forget_old_snapshots(store, kept=2) == 0
+    now = await store.now()
+    assert await forget_old_snapshots(store, kept=2, older_than=now - timedelta(days=1)) == 0
+    later = now + timedelta(seconds=10)
+    assert await forget_old_snapshots(store, kept=9, older_than=later) == 0
+    assert await forget_old_snapshots(store, kept=2, older_than=later) == 2
+    assert await forget_old_snapshots(store, kept=2, older_than=later) == 0
     kept = {info.key async for info in store.list("p/")}
     assert kept == {snapshot_key(3), snapshot_key(10), "p/not-a-version"}

@@ -193,8 +193,10 @@ def revoke(connection: Connection, subject: str, now: datetime) -> None:
 
 
 def reinstate(connection: Connection, subject: str) -> None:
-    """Let a revoked subject in again."""
-    connection.execute("UPDATE auth.subjects SET revoked_at = NULL WHERE name = %s", [subject])
+    """Let a revoked subject in again. Raises ``NotFound``."""
+    found = connection.execute("UPDATE auth.subjects SET revoked_at = NULL WHERE name = %s", [subject])
+    if not found.rowcount:
+        raise NotFound("there is no such subject")
 
 
 def close_all(

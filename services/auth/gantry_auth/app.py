@@ -36,7 +36,10 @@ def routes(path: str) -> list[TemplateRoute]:
         ("POST", "/admin/users", admin.add_user),
         ("POST", "/admin/users/{name}/password", admin.reset_password),
         ("PUT", "/admin/users/{name}/grants", admin.set_grants),
-        ("POST", "/admin/users/{name}/revoke", admin.revoke_subject),
+        # Paths: somebody of another issuer has the issuer's URL in the name.
+        ("POST", "/admin/users/{name:path}/revoke", admin.revoke_subject),
+        ("POST", "/admin/users/{name:path}/reinstate", admin.reinstate_subject),
+        ("GET", "/admin/barred", admin.list_barred),
         ("GET", "/admin/clients", admin.list_clients),
         ("POST", "/admin/clients", admin.add_client),
         ("PUT", "/admin/clients/{client_id}/grants", admin.set_grants),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gantry_dicom.errors import Conflict
 
-from gantry_auth import accounts, keys, passwords
+from gantry_auth import accounts, keys, passwords, throttling
 from gantry_auth.grants import parse_grant
 from gantry_auth.machine_secrets import matches, new_password
 from gantry_auth.service import Service
@@ -33,6 +33,8 @@ def bootstrap_admin(service: Service) -> str | None:
 def reset_admin(service: Service) -> str:
     """Give the administrator another password, let it in again, and return the password.
 
+    Nobody is locked out any longer: otherwise whoever goes on failing as it would keep it out.
+
     Raises ``NotFound``, ``Unavailable``.
     """
     password = new_password()
@@ -47,6 +49,7 @@ def reset_admin(service: Service) -> str:
             token_life=service.token_life,
         )
         accounts.reinstate(connection, ADMINISTRATOR)
+        throttling.forget_all(connection)
     return password
 
 

@@ -1,8 +1,13 @@
-"""Passwords: argon2id (RFC 9106), a bounded number at a time."""
+"""Passwords: argon2id (RFC 9106), a bounded number at a time.
+
+The same letters can be typed in several ways: passwords are compared in the form NFKC of Unicode
+(NIST SP 800-63B 5.1.1.2).
+"""
 
 from __future__ import annotations
 
 import threading
+import unicodedata
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -26,17 +31,21 @@ class BadPassword(BadRequest):
 
 def check_new(password: str, name: str) -> str:
     """Return ``password`` when user ``name`` may take it. Raises ``BadPassword``."""
-    if not SHORTEST <= len(password) <= LONGEST:
+    normal = _normal(password)
+    if normal is None or len(normal) < SHORTEST:
         raise BadPassword(f"a password has {SHORTEST} to {LONGEST} characters")
-    if name.lower() in password.lower() or len(set(password)) < 5:
+    if name.lower() in normal.lower() or len(set(normal)) < 5:
         raise BadPassword("the password is too easy to guess")
     return password
 
 
 def hash_password(password: str) -> str:
-    """Return what is kept of ``password``. Raises ``OutOfResources``."""
+    """Return what is kept of ``password``. Raises ``BadPassword``, ``OutOfResources``."""
+    normal = _normal(password)
+    if normal is None:
+        raise BadPassword(f"a password has {SHORTEST} to {LONGEST} characters")
     with _Slot():
-        return _HASHER.hash(password)
+        return _HASHER.hash(normal)
 
 
 def verify(password: str, kept: str | None) -> bool:
@@ -44,11 +53,12 @@ def verify(password: str, kept: str | None) -> bool:
 
     Raises ``OutOfResources`` when too many are being checked.
     """
-    if len(password) > LONGEST:
+    normal = _normal(password)
+    if normal is None:
         return False
     with _Slot():
         try:
-            _HASHER.verify(kept or _NOBODY, password)
+            _HASHER.verify(kept or _NOBODY, normal)
         except (VerificationError, InvalidHashError):
             return False
     return kept is not None
@@ -57,6 +67,14 @@ def verify(password: str, kept: str | None) -> bool:
 def needs_rehash(kept: str) -> bool:
     """Whether ``kept`` was made with other costs than today's."""
     return _HASHER.check_needs_rehash(kept)
+
+
+def _normal(password: str) -> str | None:
+    """Return the password as it is compared, or ``None`` for one that is too long to be anybody's."""
+    if len(password) > LONGEST:
+        return None
+    normal = unicodedata.normalize("NFKC", password)
+    return normal if len(normal) <= LONGEST else None
 
 
 class _Slot:

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from gantry_access.snapshots import (
     POLICY_CHANNEL,
-    forget_old_snapshots,
     load_newest,
     publish_snapshot,
 )
@@ -82,7 +81,6 @@ class Publisher:
         VERSION.set(version)
         log.info("policy_published", version=version)
         await self._hint(version)
-        await forget_old_snapshots(self.store)
         return version
 
     def _is_due(self) -> bool:

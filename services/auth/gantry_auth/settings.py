@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -27,9 +28,17 @@ class FederatedIssuer(BaseModel, frozen=True):
     @field_validator("issuer", "jwks_uri")
     @classmethod
     def _is_url(cls, url: str) -> str:
-        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
-            raise ValueError("an issuer is named by an http(s) URL")
+        if url and not is_safe_url(url):
+            raise ValueError("an issuer is at https, or at http on loopback: its keys must come unchanged")
         return url
+
+    @field_validator("issuer")
+    @classmethod
+    def _ends_before_subjects(cls, issuer: str) -> str:
+        # A subject is written issuer#sub: where the issuer ends must be beyond doubt.
+        if "#" in issuer or "?" in issuer:
+            raise ValueError("an issuer is a URL without query and fragment")
+        return issuer
 
     @field_validator("grants")
     @classmethod
@@ -71,6 +80,8 @@ class AuthSettings(BaseSettings):
     # JSON, a list of issuers as in FederatedIssuer.
     federated_issuers: tuple[FederatedIssuer, ...] = ()
     federation_refresh_seconds: float = Field(default=300.0, gt=0)
+    # How long an issuer's keys are good while nothing newer can be fetched from it.
+    federation_keys_good_for_seconds: float = Field(default=86_400.0, gt=0)
 
     # How long services may decide by a snapshot while nothing newer comes.
     policy_good_for_seconds: float = Field(default=86_400.0, gt=0)
@@ -135,3 +146,20 @@ class AuthSettings(BaseSettings):
     def is_https(self) -> bool:
         """Whether browsers reach the service encrypted; cookies are then for that only."""
         return urlsplit(self.issuer).scheme == "https"
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether what comes from ``url`` comes as it was sent: by https, or from this machine."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username is not None:
+        return False
+    if parts.scheme == "https":
+        return True
+    return parts.scheme == "http" and _is_loopback(parts.hostname)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -15,11 +15,14 @@ from gantry.access.v1.access_pb2 import (
     VerificationKey,
 )
 
-from gantry_auth import keys, registry
+from gantry_auth import federated_subjects, keys, registry
 from gantry_auth.adapters.database import Connection
 from gantry_auth.grants import parse_grant
 from gantry_auth.settings import AuthSettings, FederatedIssuer
 from gantry_auth.tokens import AUDIENCE
+
+# The last second of the year 9999: after every token that can be issued.
+_FOR_EVER = 253_402_300_799 * 1_000_000
 
 
 def compose(connection: Connection, settings: AuthSettings, *, version: int, now: datetime) -> PolicySnapshot:
@@ -28,10 +31,10 @@ def compose(connection: Connection, settings: AuthSettings, *, version: int, now
         version=version,
         published_at_us=_microseconds(now),
         good_for_us=int(settings.policy_good_for_seconds * 1e6),
-        issuers=[_own_issuer(connection, settings), *_federated(connection, settings)],
+        issuers=[_own_issuer(connection, settings), *_federated(connection, settings, now)],
         application_entities=_entities(connection),
         open_registration=settings.open_registration,
-        revocations=_revocations(connection, now),
+        revocations=[*_revocations(connection, now), *_barred(connection)],
     )
 
 
@@ -40,9 +43,12 @@ def _own_issuer(connection: Connection, settings: AuthSettings) -> Issuer:
     return Issuer(issuer=settings.issuer, audience=AUDIENCE, keys=own)
 
 
-def _federated(connection: Connection, settings: AuthSettings) -> list[Issuer]:
+def _federated(connection: Connection, settings: AuthSettings, now: datetime) -> list[Issuer]:
+    oldest = now - timedelta(seconds=settings.federation_keys_good_for_seconds)
     fetched: dict[str, str] = dict(
-        connection.execute("SELECT issuer, jwks FROM auth.federated_keys").fetchall()
+        connection.execute(
+            "SELECT issuer, jwks FROM auth.federated_keys WHERE fetched_at > %s", [oldest]
+        ).fetchall()
     )
     return [
         _issuer(configured, fetched[configured.issuer])
@@ -97,6 +103,13 @@ def _revocations(connection: Connection, now: datetime) -> list[Revocation]:
             forget_after_us=_microseconds(forget_after),
         )
         for token_id, subject, revoked_at, forget_after in rows
+    ]
+
+
+def _barred(connection: Connection) -> list[Revocation]:
+    return [
+        Revocation(subject=name, revoked_at_us=_FOR_EVER, forget_after_us=_FOR_EVER)
+        for name in federated_subjects.list_barred(connection)
     ]
 
 

@@ -39,10 +39,13 @@ async def tend_for_ever(service: Service) -> None:
 async def federate_for_ever(service: Service) -> None:
     """Fetch the keys of federated issuers, again and again until cancelled."""
     while service.settings.federated_issuers:
-        done = [
-            await _tried("federation", partial(refresh_issuer, service, issuer))
-            for issuer in service.settings.federated_issuers
-        ]
+        # Side by side: one that is slow must not let the keys of the others grow old.
+        done = await asyncio.gather(
+            *(
+                _tried("federation", partial(refresh_issuer, service, issuer))
+                for issuer in service.settings.federated_issuers
+            )
+        )
         FETCHED.labels("fetched").inc(sum(done))
         FETCHED.labels("failed").inc(len(done) - sum(done))
         pause = service.settings.federation_refresh_seconds
@@ -61,6 +64,10 @@ def tend(service: Service) -> None:
         )
     with service.database.transaction() as connection:
         remove_old(connection, service.clock())
+        connection.execute(
+            "DELETE FROM auth.federated_keys WHERE fetched_at <= %s",
+            [service.clock() - timedelta(seconds=service.settings.federation_keys_good_for_seconds)],
+        )
 
 
 def refresh_issuer(service: Service, issuer: FederatedIssuer) -> None:

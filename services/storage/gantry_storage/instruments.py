@@ -22,3 +22,4 @@ REPLAYED = counter("gantry_replay_chunks", "Chunks of manifests replayed", ["out
 AMENDMENTS_WAITING = gauge("gantry_amendments_waiting", "Amendments that the index may not have yet")
 AMENDMENTS = counter("gantry_amendments_asked", "Requests to apply an amendment", ["outcome"])
 COMMITMENTS_OPEN = gauge("gantry_commitments_open", "Storage commitments not reported or not delivered yet")
+SNAPSHOTS = counter("gantry_policy_snapshots_cleared", "Old policy snapshots cleared away")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
-from gantry_dicom.errors import Unavailable
+from gantry_dicom.errors import BadRequest, Unavailable
 from gantry_telemetry.logs import get_logger
 from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
@@ -50,7 +50,10 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Lend a connection; what was done is kept when the block ends well. Raises ``Unavailable``."""
+        """Lend a connection; what was done is kept when the block ends well.
+
+        Raises ``Unavailable``; ``BadRequest`` for a value that no column can hold, as one with a NUL.
+        """
         try:
             with self._pool.connection() as connection:
                 yield connection
@@ -59,6 +62,9 @@ class Database:
                 "core_database_trouble", reason=getattr(error, "sqlstate", None) or type(error).__name__
             )
             raise Unavailable("the database of logins does not serve") from error
+        except psycopg.DataError as error:
+            log.warning("core_database_refused_value", reason=error.sqlstate or type(error).__name__)
+            raise BadRequest("a value has characters or a length that cannot be kept") from error
 
 
 def one(connection: Connection, kind: type[T], sql: LiteralString, parameters: Parameters = ()) -> T | None:

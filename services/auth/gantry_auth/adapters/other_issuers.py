@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
 from gantry_dicom.errors import Unavailable
 
-from gantry_auth.settings import FederatedIssuer
+from gantry_auth.settings import FederatedIssuer, is_safe_url
 
+# Of one wait for the network, and of a whole answer: one that drips must not hold us.
 _SECONDS = 5.0
+_ANSWER_SECONDS = 10.0
 _MAX_BYTES = 512 << 10
 _MAX_KEYS = 32
 _PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e", "kid", "use", "alg")
@@ -36,14 +39,15 @@ def _discover(client: httpx.Client, issuer: str) -> str:
     if document.get("issuer") != issuer:
         raise Unavailable("the issuer calls itself something else")
     uri = document.get("jwks_uri")
-    if not isinstance(uri, str) or not uri.startswith(("https://", "http://")):
-        raise Unavailable("the issuer does not say where its keys are")
+    if not isinstance(uri, str) or not is_safe_url(uri):
+        raise Unavailable("the issuer does not say where its keys can be had safely")
     if issuer.startswith("https://") and not uri.startswith("https://"):
         raise Unavailable("the issuer's keys are not behind https")
     return uri
 
 
 def _get_json(client: httpx.Client, url: str) -> dict[str, Any]:
+    deadline = time.monotonic() + _ANSWER_SECONDS
     try:
         with client.stream("GET", url, headers={"Accept": "application/json"}) as answer:
             if answer.status_code != httpx.codes.OK:
@@ -51,7 +55,7 @@ def _get_json(client: httpx.Client, url: str) -> dict[str, Any]:
             body = bytearray()
             for chunk in answer.iter_bytes():
                 body += chunk
-                if len(body) > _MAX_BYTES:
+                if len(body) > _MAX_BYTES or time.monotonic() > deadline:
                     raise Unavailable("the issuer's answer is too long")
         document = json.loads(body)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:

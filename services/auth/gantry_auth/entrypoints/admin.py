@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gantry_auth import accounts, passwords, registry
+from gantry_auth import accounts, federated_subjects, passwords, registry
 from gantry_auth.accounts import CLIENT_PREFIX, Listed
 from gantry_auth.adapters.database import Connection
 from gantry_auth.entrypoints import web
@@ -140,14 +140,42 @@ async def set_grants(request: Request) -> Response:
 
 
 async def revoke_subject(request: Request) -> Response:
-    """Revoke a user or a client, with every token and session."""
+    """Revoke a user, a client or somebody of another issuer, with every token and session."""
     service, subject = web.service_of(request), _subject(request)
 
     def change(connection: Connection) -> None:
+        if federated_subjects.is_federated(subject):
+            federated_subjects.bar(connection, subject, service.clock())
+            return
         accounts.revoke(connection, subject, service.clock())
         _close(service, connection, subject, "revoked")
 
     return await _changed(request, "revoke", change)
+
+
+async def reinstate_subject(request: Request) -> Response:
+    """Let a revoked user or somebody of another issuer in again; what was closed stays closed."""
+    subject = _subject(request)
+
+    def change(connection: Connection) -> None:
+        if federated_subjects.is_federated(subject):
+            federated_subjects.let_in(connection, subject)
+        else:
+            accounts.reinstate(connection, subject)
+
+    return await _changed(request, "reinstate", change)
+
+
+async def list_barred(request: Request) -> Response:
+    """List whom of other issuers is let in no more."""
+    service = web.service_of(request)
+
+    def work() -> list[str]:
+        require_administrator(service, request)
+        with service.database.transaction() as connection:
+            return federated_subjects.list_barred(connection)
+
+    return _json(await web.in_thread(work))
 
 
 async def add_client(request: Request) -> Response:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import orjson
 from authlib.oauth2 import OAuth2Error
 from authlib.oidc.core.errors import LoginRequiredError
+from gantry.access.v1.access_pb2 import ACCESS_KIND_REFUSAL
 from gantry_telemetry.logs import get_logger
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -28,6 +29,8 @@ log = get_logger(__name__)
 
 _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 _FOUND = 302
+_FIRST_ERROR = 400
+_NOBODY = "unknown"
 
 
 async def show_metadata(request: Request) -> Response:
@@ -84,7 +87,9 @@ async def token(request: Request) -> Response:
             answer: Answer = provider.create_token_response(asked)
             if provider.issued_to is not None:
                 service.record(provider.issued_to, address, operation="token", outcome="allowed")
-            return answer
+        if answer.status >= _FIRST_ERROR:
+            _record_refusal(service, asked, answer, address)
+        return answer
 
     return _answered(await web.in_thread(work))
 
@@ -131,6 +136,19 @@ async def userinfo(request: Request) -> Response:
     bearer = await web.in_thread(lambda: caller_of(service, request))
     return Response(
         orjson.dumps({"sub": bearer.name, "preferred_username": bearer.name}), media_type="application/json"
+    )
+
+
+def _record_refusal(service: Service, asked: OAuthRequest, answer: Answer, address: str) -> None:
+    """Keep that no token was given, and why; a client's name only if it is one."""
+    client = getattr(asked, "client", None)
+    error = answer.body.get("error", "") if isinstance(answer.body, dict) else ""
+    service.record(
+        client.client.subject if client else _NOBODY,
+        address,
+        operation="token",
+        outcome=str(error) or "refused",
+        kind=ACCESS_KIND_REFUSAL,
     )
 
 

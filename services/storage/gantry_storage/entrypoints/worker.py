@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from datetime import timedelta
 
 import uvloop
+from gantry_access.snapshots import forget_old_snapshots
 from gantry_objectstore.administration import prepare_store, sweep_unfinished
 from gantry_telemetry import configure
 from gantry_telemetry.logs import get_logger
@@ -13,13 +15,16 @@ from gantry_telemetry.tracing import flush_traces
 from gantry_web.health import HealthServer
 
 from gantry_storage.bootstrap import Parts, make_parts
-from gantry_storage.instruments import LEFTOVERS
+from gantry_storage.instruments import LEFTOVERS, SNAPSHOTS
 from gantry_storage.loops import is_ours, repeat
 from gantry_storage.settings import StorageSettings
 
 log = get_logger(__name__)
 
 LEFTOVERS_SECONDS = 3600.0
+SNAPSHOTS_SECONDS = 3600.0
+# So long an old policy snapshot can still be looked at, for who asks why something was allowed.
+SNAPSHOTS_KEPT = timedelta(days=1)
 
 
 def run(settings: StorageSettings) -> None:
@@ -43,6 +48,7 @@ async def _work(settings: StorageSettings) -> None:
         asyncio.create_task(repeat("amend", settings.sweep_seconds, lambda: amend(parts))),
         asyncio.create_task(repeat("commit", settings.sweep_seconds, lambda: commit(parts))),
         asyncio.create_task(repeat("leftovers", LEFTOVERS_SECONDS, lambda: clear_leftovers(parts))),
+        asyncio.create_task(repeat("snapshots", SNAPSHOTS_SECONDS, lambda: clear_snapshots(parts))),
     ]
     log.info("storage_started")
     await stopping.wait()
@@ -82,3 +88,10 @@ async def clear_leftovers(parts: Parts) -> None:
     """See to the bucket's settings and clear away uploads that never ended."""
     await prepare_store(parts.store)
     LEFTOVERS.inc(await sweep_unfinished(parts.store))
+
+
+async def clear_snapshots(parts: Parts) -> None:
+    """Clear away policy snapshots that newer ones replaced long ago."""
+    if await is_ours(parts.lock):
+        older_than = await parts.store.now() - SNAPSHOTS_KEPT
+        SNAPSHOTS.inc(await forget_old_snapshots(parts.store, older_than=older_than))
