@@ -256,8 +256,9 @@ async def test_the_bucket_is_asked_at_once_when_redis_is_lost(store, tmp_path, w
         await feed.start()
         await until(lambda: feed._hears_hints)
         await feed.refresh()
-        server.child.signal(signal.SIGSTOP if way == "hangs" else signal.SIGKILL)
         await publish_snapshot(store, SEALER, snapshot(2))
+        # Nobody hints at it.
+        server.child.signal(signal.SIGSTOP if way == "hangs" else signal.SIGKILL)
         await until(lambda: feed.current().version == 2)
     finally:
         await feed.close()
