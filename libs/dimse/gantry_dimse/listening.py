@@ -1,0 +1,124 @@
+"""Accepting associations on a listening socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+from gantry_telemetry.logs import get_logger
+
+from gantry_dimse.association import Association
+from gantry_dimse.entity import Entity
+from gantry_dimse.facts import EndKind
+from gantry_dimse.states import State
+from gantry_dimse.transport import describe
+
+log = get_logger(__name__)
+
+# Connections taken from the socket at one go, so that a flood of them leaves time for others.
+_ACCEPTED_AT_ONCE = 16
+
+
+class Listener:
+    """Takes connections from a socket that listens; several processes may share it.
+
+    A connection that has not asked for an association costs a descriptor and a few kilobytes.
+    There are ``maximum_unassociated`` of them at most: beyond, the one that has waited longest
+    makes room, so that a flood of silent ones does not keep out the modality after it. Belongs
+    to one event loop.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        entity: Entity,
+        *,
+        tls: ssl.SSLContext | None = None,
+        maximum_unassociated: int = 256,
+    ) -> None:
+        listener.setblocking(False)
+        self._socket = listener
+        self._entity = entity
+        self._tls = tls
+        self._maximum_unassociated = maximum_unassociated
+        self._loop = asyncio.get_running_loop()
+        self._accepting = False
+        # In the order they came, each with what opens it.
+        self._connections: dict[Association, asyncio.Task[None]] = {}
+
+    @property
+    def associations(self) -> list[Association]:
+        """The associations that are being negotiated or are established."""
+        return [each for each in self._connections if each.request is not None and not each.over]
+
+    def accept(self, *, accepting: bool) -> None:
+        """Say whether connections are taken from the socket."""
+        if accepting != self._accepting:
+            self._accepting = accepting
+            if accepting:
+                self._loop.add_reader(self._socket.fileno(), self._take)
+            else:
+                self._loop.remove_reader(self._socket.fileno())
+
+    async def close(self, drain_seconds: float) -> None:
+        """Take no more connections and end the associations; see ``Association.drain``."""
+        self.accept(accepting=False)
+        connections = dict(self._connections)
+        for association, opening in connections.items():
+            if association.layer.transport is None:
+                opening.cancel()
+        await asyncio.gather(*connections.values(), return_exceptions=True)
+        await asyncio.gather(*(association.drain(drain_seconds) for association in connections))
+        await asyncio.gather(*(association.wait_closed() for association in connections))
+
+    def _take(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if not self._accepting:
+                return
+            try:
+                connection, _ = self._socket.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return  # another process was faster, or the peer has gone
+            except OSError as error:
+                log.warning("connection_not_accepted", reason=type(error).__name__)
+                return
+            connection.setblocking(False)
+            association = Association(self._entity)
+            association.on_closed = self._forget
+            self._connections[association] = self._loop.create_task(self._open(association, connection))
+            self._make_room()
+
+    async def _open(self, association: Association, connection: socket.socket) -> None:
+        peer = _peer_of(connection)
+        try:
+            async with asyncio.timeout(self._entity.limits.artim_seconds):
+                await self._loop.connect_accepted_socket(lambda: association.layer, connection, ssl=self._tls)
+        except asyncio.CancelledError:
+            connection.close()
+            association.not_opened(EndKind.DISMISSED, "others were waiting to ask for an association", peer)
+            raise
+        except (OSError, TimeoutError) as error:
+            connection.close()
+            association.not_opened(*describe(error), peer)
+
+    def _make_room(self) -> None:
+        unassociated = [each for each in self._connections if each.request is None and not each.over]
+        if len(unassociated) <= self._maximum_unassociated:
+            return
+        oldest = unassociated[0]
+        if oldest.layer.state is State.AWAITING_REQUEST:
+            oldest.dismiss("others were waiting to ask for an association")
+        else:
+            self._connections[oldest].cancel()
+
+    def _forget(self, association: Association) -> None:
+        self._connections.pop(association, None)
+
+
+def _peer_of(connection: socket.socket) -> tuple[str, int] | None:
+    try:
+        name = connection.getpeername()
+    except OSError:
+        return None  # gone already
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None

@@ -1,0 +1,22 @@
+"""What the transport reports when a connection could not be opened."""
+
+from __future__ import annotations
+
+import ssl
+
+from gantry_dimse.facts import EndKind
+
+
+def describe(error: Exception) -> tuple[EndKind, str]:
+    """Return the kind of end and the reason, in words that are not the peer's."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return EndKind.TLS_FAILED, f"certificate not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return EndKind.TLS_FAILED, (error.reason or "handshake failed").lower().replace("_", " ")
+    if isinstance(error, TimeoutError):
+        return EndKind.TIMED_OUT, "the connection was not open in time"
+    if isinstance(error, ConnectionRefusedError):
+        return EndKind.NOT_CONNECTED, "nobody listens at the address"
+    if isinstance(error, OSError) and error.strerror:
+        return EndKind.NOT_CONNECTED, error.strerror.lower()
+    return EndKind.NOT_CONNECTED, type(error).__name__
