@@ -12,7 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from gantry_access.snapshots import load_newest
+from gantry_auth import passwords
 from gantry_auth.app import create_app
 from gantry_auth.commands import ensure_client
 from gantry_auth.migrations import CORE
@@ -45,6 +47,25 @@ class TestClock:
 
     def wait(self, **time):
         self.ahead += timedelta(**time)
+
+
+REAL_HASHER, REAL_NOBODY = passwords._HASHER, passwords._NOBODY
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+CHEAP_NOBODY = CHEAP_HASHER.hash("")
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch):
+    """Hash passwords at a cost that no test waits for; see ``real_passwords``."""
+    monkeypatch.setattr(passwords, "_HASHER", CHEAP_HASHER)
+    monkeypatch.setattr(passwords, "_NOBODY", CHEAP_NOBODY)
+
+
+@pytest.fixture
+def real_passwords(cheap_passwords, monkeypatch):
+    """Hash passwords as the service does."""
+    monkeypatch.setattr(passwords, "_HASHER", REAL_HASHER)
+    monkeypatch.setattr(passwords, "_NOBODY", REAL_NOBODY)
 
 
 @pytest.fixture(scope="session")
