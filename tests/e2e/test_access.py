@@ -226,6 +226,37 @@ def test_storing_tells_nothing_of_another_partition(stack, main, second):
     assert len(main.get("/instances", params={"SOPInstanceUID": theirs[2]}).json()) == 1
 
 
+def test_deleting_and_asking_for_safe_keeping_tell_nothing_of_another_partition(stack, issuer, main, second):
+    (foreign,) = generate_study(56, "CT", instances=1)
+    assert post(second, [foreign]).status_code == 200
+    theirs, never = uids_of(foreign), tuple(map(unknown, uids_of(foreign)))
+    with client_of(stack, issuer.token(["admin@main"])) as administrator:
+        wait_until_let_in(administrator)
+        for path in ("/studies/{0}", "/studies/{0}/series/{1}", "/studies/{0}/series/{1}/instances/{2}"):
+            answers = [administrator.delete(path.format(*uids)) for uids in (theirs, never)]
+            assert answers[0].status_code == 404
+            assert told(answers[0], *theirs) == told(answers[1], *never)
+    assert len(second.get("/instances", params={"SOPInstanceUID": theirs[2]}).json()) == 1
+
+    def commitment(client, transaction, sop_uid):
+        item = {
+            "00081150": {"vr": "UI", "Value": [foreign.sop_class_uid]},
+            "00081155": {"vr": "UI", "Value": [sop_uid]},
+        }
+        document = [{"00081199": {"vr": "SQ", "Value": [item]}}]
+        headers = {"Content-Type": "application/dicom+json"}
+        return client.post(f"/commitment-requests/{transaction}", json=document, headers=headers)
+
+    asked = [("2.25.771", theirs[2]), ("2.25.772", never[2])]
+    answers = [commitment(main, *question) for question in asked]
+    assert answers[0].status_code == 200
+    assert told(answers[0], *asked[0])[:2] == told(answers[1], *asked[1])[:2]
+    assert commitment(second, "2.25.773", theirs[2]).content != answers[0].content
+    looked_up = [main.get(f"/commitment-requests/2.25.{number}") for number in (773, 774)]
+    assert looked_up[0].status_code == 404
+    assert told(looked_up[0]) == told(looked_up[1])
+
+
 def test_no_token_reaches_a_log_wherever_it_was_shown(stack, main, issuer):
     good, stranger = issuer.token(["clinician@main"]), TestIssuer().token(["admin@*"])
     expired = issuer.token(["admin@*"], seconds=-60)

@@ -69,6 +69,8 @@ async def test_a_session_cookie_reads_and_changes_only_from_our_own_pages(world)
             ({}, 403),
             ({"Sec-Fetch-Site": "same-origin"}, 415),
             ({"Sec-Fetch-Site": "same-site"}, 403),
+            ({"Sec-Fetch-Site": "none"}, 403),
+            ({"Sec-Fetch-Site": "Same-Origin", "Origin": "http://pacs.test"}, 403),
             ({"Sec-Fetch-Site": "cross-site", "Origin": "http://pacs.test"}, 403),
             ({"Origin": "http://pacs.test"}, 415),
             ({"Origin": "http://pacs.test:80"}, 415),
