@@ -15,7 +15,7 @@ make an object unreadable that is readable as stored. What changes is form only:
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from struct import pack
 
@@ -59,12 +59,18 @@ class _Level:
     ends: Ends = field(default_factory=dict)
 
 
-def explicit_little_endian(buffer: Buffer, encoding: Encoding, changes: Changes | None = None) -> bytes:
+def explicit_little_endian(
+    buffer: Buffer,
+    encoding: Encoding,
+    changes: Changes | None = None,
+    *,
+    only: Container[int] | None = None,
+) -> bytes:
     """Return a run of whole elements in Explicit VR Little Endian, with ``changes`` to its top level.
 
-    Raises ``Malformed`` when the bytes are no data set.
+    ``only`` names the top-level tags to keep. Raises ``Malformed`` when the bytes are no data set.
     """
-    found = _elements(_Level(buffer, encoding), 0, len(buffer))
+    found = _elements(_Level(buffer, encoding), 0, len(buffer), only)
     found.update(changes or {})
     return b"".join(found[tag] for tag in sorted(found))
 
@@ -81,9 +87,9 @@ def explicit_element(tag: int, vr: str, value: bytes) -> bytes:
     return head + pack("<2sH", vr.encode(), len(value)) + value
 
 
-def _elements(level: _Level, start: int, end: int) -> dict[int, bytes]:
+def _elements(level: _Level, start: int, end: int, only: Container[int] | None = None) -> dict[int, bytes]:
     made: dict[int, bytes] = {}
-    for element in walk(level.buffer, start, end, level.encoding, ends=level.ends):
+    for element in walk(level.buffer, start, end, level.encoding, ends=level.ends, only=only):
         tag = element.tag
         if tag in made or not tag & 0xFFFF:
             continue

@@ -64,9 +64,8 @@ def encode_frame(samples: Samples, transfer_syntax_uid: str, attributes: ImageAt
     return data + bytes(len(data) % 2)
 
 
-def encoded_photometric(transfer_syntax_uid: str, attributes: ImageAttributes) -> str:
-    """Return the Photometric Interpretation of ``attributes``' samples once encoded (PS3.5 8.2)."""
-    photometric = attributes.photometric_interpretation
+def encoded_photometric(transfer_syntax_uid: str, photometric: str) -> str:
+    """Return the Photometric Interpretation that samples of ``photometric`` have once encoded (PS3.5 8.2)."""
     return _CODECS[transfer_syntax_uid].rgb_becomes if photometric == "RGB" else photometric
 
 
@@ -76,7 +75,9 @@ def encoded_planar_configuration(transfer_syntax_uid: str) -> int:
 
 
 def _is_rgb(attributes: ImageAttributes) -> bool:
-    return attributes.samples_per_pixel == 3 and attributes.photometric_interpretation == "RGB"
+    # The transforms of JPEG 2000 are undone by its decoder: what came from there is RGB again.
+    photometric = attributes.photometric_interpretation
+    return attributes.samples_per_pixel == 3 and photometric in ("RGB", "YBR_RCT", "YBR_ICT")
 
 
 def _cells(samples: Samples) -> Samples:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from gantry_dicom.bulk import BulkValue, find_bulk
-from gantry_dicom.element_headers import LONG_VRS
 from gantry_dicom.elements import walk
 from gantry_dicom.frames import FrameTable
-from gantry_dicom.gate import header_of
-from gantry_dicom.header import DataSetHeader, header_from_parts
-from gantry_dicom.transfer_syntaxes import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+from gantry_dicom.header import DataSetHeader
 from gantry_index.records import StoredInstance
-from gantry_objectstore.store import ObjectStore
 
 from gantry_gateway.frames import FrameReader
 from gantry_gateway.outgoing import WHOLE_BYTES, Made, Part, StreamedPart, WholePart
@@ -24,9 +19,6 @@ from gantry_gateway.representations import OCTET_STREAM
 _ENCAPSULATED_DOCUMENT = 0x00420011
 _MIME_TYPE_OF_ENCAPSULATED_DOCUMENT = 0x00420012
 _PLAIN_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+")
-# Bytes of an element's header: with a length of 32 bits in explicit VR, and otherwise (PS3.5 7.1.2).
-_LONG_HEADER, _SHORT_HEADER = 12, 8
-_SEQUENCE_DELIMITER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +35,8 @@ class FoundValue:
         value, key, store = self.value, self.instance.object_key, self.frames.store
         if value.length > WHOLE_BYTES and value.swap_unit == 1 and not value.deflated:
 
-            def stream() -> AsyncIterator[bytes]:
-                return store.stream(key, value.offset, value.length)
+            def stream(first: int, count: int) -> AsyncIterator[bytes]:
+                return store.stream(key, value.offset + first, count)
 
             return StreamedPart(content_type, stream, value.length, location)
         data = value.data
@@ -64,41 +56,34 @@ class FoundValue:
         return swapped(data, value.swap_unit)
 
 
+def pixel_value(frames: FrameReader, instance: StoredInstance, table: FrameTable) -> FoundValue:
+    """Return the value of native pixel data, which the frame table places without a look at the object."""
+    value = BulkValue(
+        tag=table.pixel_data_tag,
+        vr=table.pixel_data_vr,
+        offset=table.value_offset,
+        length=table.value_length,
+        data=None,
+        deflated=table.kind == "deflated",
+        swap_unit=table.swap_unit,
+    )
+    return FoundValue(value, OCTET_STREAM, instance, frames)
+
+
 @dataclass(frozen=True, slots=True)
 class BulkReader:
     """Finds values anywhere in an object, also behind the pixels."""
 
-    store: ObjectStore
     frames: FrameReader
 
     async def find(self, instance: StoredInstance, table: FrameTable, path: str) -> FoundValue:
         """Return the value at ``path``; raises ``BadRequest`` and ``NotFound``."""
-        header = await self._header(instance, table)
+        header = await self.frames.headers.read(instance, table)
         value = find_bulk(header, path)
         if value.data is None:
             # The table knows how wide a sample is, which the element alone does not say.
             value = replace(value, swap_unit=table.swap_unit)
         return FoundValue(value, _media_type(header, value), instance, self.frames)
-
-    async def _header(self, instance: StoredInstance, table: FrameTable) -> DataSetHeader:
-        """Return everything but the pixels, which the gate has bounded."""
-        key, start = instance.object_key, instance.meta_length
-        if instance.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-            stored = await self.store.get(key)
-            return (await asyncio.to_thread(header_of, stored, limits=self.frames.limits))[0]
-        if table.kind == "none" or table.encoding is None:
-            before = await self.store.get_range(key, start, instance.size - start)
-            return header_from_parts(before, b"", instance.frame_table, instance.transfer_syntax_uid, start)
-        is_long = table.encoding.explicit and table.pixel_data_vr in LONG_VRS
-        before_end = table.value_offset - (_LONG_HEADER if is_long else _SHORT_HEADER)
-        after = table.value_offset + table.value_length
-        after += _SEQUENCE_DELIMITER if table.kind == "encapsulated" else 0
-        pieces = await self.store.get_ranges(
-            key, [(start, before_end - start), (after, max(instance.size - after, 0))]
-        )
-        return header_from_parts(
-            pieces[0], pieces[1], instance.frame_table, instance.transfer_syntax_uid, start
-        )
 
 
 def _media_type(header: DataSetHeader, value: BulkValue) -> str:

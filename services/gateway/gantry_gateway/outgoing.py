@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeVar
 
+from gantry_web.problems import problem
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from gantry_gateway.byte_ranges import ByteRange, Ranged, names_etag, requested_range
 from gantry_gateway.multipart import closing, new_boundary, part_head
 
 # Larger stored bytes are streamed rather than read whole.
@@ -23,18 +28,20 @@ WHOLE_BYTES = 4 << 20
 _AHEAD_BYTES = 8 << 20
 _AHEAD_PARTS = 8
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A part's bytes, and the Content-Type that they turned out to have."""
+    """A part's bytes, whole or as they come, and the Content-Type that they turned out to have."""
 
-    data: bytes
+    data: bytes | AsyncIterator[bytes]
     content_type: str
 
 
 @dataclass(frozen=True, slots=True)
 class WholePart:
-    """A part that is made whole; ``weight`` is about how many bytes it then holds."""
+    """A part that is made ahead of its turn; ``weight`` is about how many bytes it then holds."""
 
     content_type: str
     make: Callable[[], Awaitable[Made]]
@@ -46,10 +53,10 @@ class WholePart:
 
 @dataclass(frozen=True, slots=True)
 class StreamedPart:
-    """A part too large to hold."""
+    """A part too large to hold; ``open`` takes the first byte wanted and how many."""
 
     content_type: str
-    open: Callable[[], AsyncIterator[bytes]]
+    open: Callable[[int, int], AsyncIterator[bytes]]
     length: int
     location: str = ""
 
@@ -57,59 +64,136 @@ class StreamedPart:
 Part = WholePart | StreamedPart
 
 
-async def respond(request: Request, parts: Sequence[Part], *, single: bool = False) -> Response:
+async def respond(
+    request: Request, parts: Sequence[Part], *, single: bool = False, etag: str = ""
+) -> Response:
     """Answer ``parts`` as multipart/related, or the only one as it is.
 
-    The first piece is awaited before the status goes out; raises what making it raises. A part
-    that fails later breaks the connection off, so that a torn body never looks whole.
+    ``etag`` is a strong validator of what the parts hold. The first piece is awaited before the
+    status goes out; raises what making it raises. A part that fails later breaks the connection
+    off, so that a torn body never looks whole.
     """
-    if not single:
-        boundary = new_boundary()
-        essence = parts[0].content_type.partition(";")[0]
-        content_type = f'multipart/related; type="{essence}"; boundary={boundary}'
-        if len(parts) == 1 and isinstance(parts[0], WholePart):
-            # Most answers are one frame; what is there already needs no stream around it.
-            body = b"".join([piece async for piece in multipart(parts, boundary)])
-            return Response(body, headers={"Content-Type": content_type})
-        return await _stream(request, multipart(parts, boundary), _length(parts, boundary), content_type)
-    (part,) = parts
+    # A boundary is new each time: the same parts are not the same bytes.
+    validator = etag if single or not etag else f"W/{etag}"
+    if validator and names_etag(request.headers.get("if-none-match", ""), validator):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": validator, "Vary": "Accept"})
+    answer = await (_single(request, parts[0], etag) if single else _multipart(request, parts))
+    if validator:
+        answer.headers["ETag"] = validator
+        answer.headers["Vary"] = "Accept"
+    return answer
+
+
+def partial_answer(answer: Response, missing: int, what: str) -> Response:
+    """Make an answer that lacks something into one that says so (PS3.18 10.4.3)."""
+    if missing and answer.status_code == HTTPStatus.OK:
+        answer.status_code = HTTPStatus.PARTIAL_CONTENT
+        answer.headers.append("Warning", f'299 gantry "{missing} {what}"')
+    return answer
+
+
+async def _multipart(request: Request, parts: Sequence[Part]) -> Response:
+    boundary = new_boundary()
+    essence = parts[0].content_type.partition(";")[0]
+    content_type = f'multipart/related; type="{essence}"; boundary={boundary}'
+    if len(parts) == 1 and isinstance(parts[0], WholePart):
+        # Most answers are one frame; what is there already needs no stream around it.
+        made = await parts[0].make()
+        if isinstance(made.data, bytes):
+            head = _head(boundary, parts[0], made.content_type, first=True)
+            return Response(
+                b"".join((head, made.data, closing(boundary))), headers={"Content-Type": content_type}
+            )
+    return await _stream(request, multipart(parts, boundary), _length(parts, boundary), content_type)
+
+
+async def _single(request: Request, part: Part, etag: str) -> Response:
     if isinstance(part, StreamedPart):
-        return await _stream(request, part.open(), part.length, part.content_type)
-    made = await part.make()
-    return Response(made.data, headers={"Content-Type": made.content_type})
+        wanted, length = requested_range(request.headers, etag, part.length), part.length
+        if wanted is Ranged.UNSATISFIABLE:
+            return _unsatisfiable(length)
+        asked = wanted if isinstance(wanted, ByteRange) else ByteRange(0, length)
+        chunks = part.open(asked.first, asked.count)
+        answer = await _stream(request, chunks, asked.count, part.content_type)
+    else:
+        made = await part.make()
+        if not isinstance(made.data, bytes):
+            # Its length is not known: there is nothing to take a range of.
+            return await _stream(request, made.data, part.length, made.content_type)
+        data, length = made.data, len(made.data)
+        wanted = requested_range(request.headers, etag, length)
+        if wanted is Ranged.UNSATISFIABLE:
+            return _unsatisfiable(length)
+        if isinstance(wanted, ByteRange):
+            data = data[wanted.first : wanted.first + wanted.count]
+        answer = Response(data, headers={"Content-Type": made.content_type})
+    answer.headers["Accept-Ranges"] = "bytes"
+    if isinstance(wanted, ByteRange):
+        answer.status_code = HTTPStatus.PARTIAL_CONTENT
+        answer.headers["Content-Range"] = wanted.content_range(length)
+    return answer
+
+
+def _unsatisfiable(length: int) -> Response:
+    headers = {"Content-Range": f"bytes */{length}"}
+    return problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"there are {length} bytes", headers)
 
 
 async def multipart(parts: Sequence[Part], boundary: str) -> AsyncIterator[bytes]:
     """Yield the multipart body of ``parts``."""
-    ahead: deque[asyncio.Task[Made] | None] = deque()
-    ahead_bytes = 0
-    following = 0
-    try:
-        for number, part in enumerate(parts):
-            while following < len(parts) and len(ahead) < _AHEAD_PARTS:
-                coming = parts[following]
-                if ahead and ahead_bytes + _weight(coming) > _AHEAD_BYTES:
-                    break
-                task = None if isinstance(coming, StreamedPart) else asyncio.ensure_future(coming.make())
-                ahead.append(task)
-                ahead_bytes += _weight(coming)
-                following += 1
-            making = ahead.popleft()
-            ahead_bytes -= _weight(part)
-            if making is not None:
-                made = await making
-                yield _head(boundary, part, made.content_type, first=number == 0)
+    first = True
+    async with aclosing(parts_in_order(parts)) as made_parts:
+        for part in parts:
+            made = await anext(made_parts)
+            head = _head(boundary, part, made.content_type, first=first)
+            first = False
+            if isinstance(made.data, bytes):
+                yield head
                 yield made.data
-            elif isinstance(part, StreamedPart):
-                head = _head(boundary, part, part.content_type, first=number == 0)
-                async for chunk in part.open():
-                    yield head + chunk if head else chunk
-                    head = b""
-        yield closing(boundary)
+                continue
+            async for chunk in made.data:
+                yield head + chunk if head else chunk
+                head = b""
+    yield closing(boundary)
+
+
+def parts_in_order(parts: Iterable[Part]) -> AsyncGenerator[Made, None]:
+    """Yield the parts made, in order, a few ahead of the one that is asked for."""
+    return made_ahead((_weight(part), _maker(part)) for part in parts)
+
+
+async def made_ahead(makers: Iterable[tuple[int, Callable[[], Awaitable[T]]]]) -> AsyncGenerator[T, None]:
+    """Yield what each maker makes, in order, a few ahead of the one that is asked for.
+
+    With each maker goes about how many bytes its result holds; those ahead hold a few megabytes
+    together, or one result.
+    """
+    ahead: deque[tuple[int, asyncio.Task[T]]] = deque()
+    coming = iter(makers)
+    waiting = next(coming, None)
+    try:
+        while waiting is not None or ahead:
+            while waiting is not None and len(ahead) < _AHEAD_PARTS:
+                weight, make = waiting
+                if ahead and sum(held for held, _ in ahead) + weight > _AHEAD_BYTES:
+                    break
+                ahead.append((weight, asyncio.ensure_future(make())))
+                waiting = next(coming, None)
+            yield await ahead[0][1]
+            ahead.popleft()
     finally:
-        for task in ahead:
-            if task is not None:
-                task.cancel()
+        for _, task in ahead:
+            task.cancel()
+
+
+def _maker(part: Part) -> Callable[[], Awaitable[Made]]:
+    if isinstance(part, WholePart):
+        return part.make
+
+    async def opened() -> Made:
+        return Made(part.open(0, part.length), part.content_type)
+
+    return opened
 
 
 def _weight(part: Part) -> int:

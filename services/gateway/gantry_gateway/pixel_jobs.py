@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from gantry_imaging.attributes import image_attributes, read_header
-from gantry_imaging.decode import decode_frame, native_bytes
+from gantry_imaging.decode import decode_frame
 from gantry_imaging.render import RenderOptions, render_frame
-from gantry_imaging.transcode import to_explicit_little_endian
 
 FLOAT_PIXEL_TAGS = (0x7FE00008, 0x7FE00009)
-
-
-def decode_to_native(header: bytes, frame: bytes, transfer_syntax_uid: str) -> bytes:
-    """Return one compressed frame as Explicit VR Little Endian pixel data; raises ``CannotProcess``."""
-    attributes = image_attributes(read_header(header))
-    return native_bytes(decode_frame(frame, transfer_syntax_uid, attributes), attributes)
 
 
 def render(
@@ -29,8 +22,3 @@ def render(
     attributes = image_attributes(data_set, floating=pixel_data_tag in FLOAT_PIXEL_TAGS)
     samples = decode_frame(frame, transfer_syntax_uid, attributes)
     return render_frame(samples, attributes, data_set, frame_number, options)
-
-
-def transcode_to_explicit(stored: bytes, transfer_syntax_uid: str) -> bytes:
-    """Return a stored object as Explicit VR Little Endian; raises ``CannotProcess``."""
-    return to_explicit_little_endian(stored, transfer_syntax_uid)

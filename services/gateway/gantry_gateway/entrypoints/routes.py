@@ -22,7 +22,11 @@ from gantry_gateway.entrypoints.openapi import Operation, openapi_endpoint
 from gantry_gateway.entrypoints.qido import search_instances, search_series, search_studies
 from gantry_gateway.entrypoints.stow import store_instances
 from gantry_gateway.entrypoints.wadl import WADL, wadl_document
-from gantry_gateway.entrypoints.wado_bulkdata import retrieve_bulkdata
+from gantry_gateway.entrypoints.wado_bulkdata import (
+    retrieve_all_bulkdata,
+    retrieve_bulkdata,
+    retrieve_pixeldata,
+)
 from gantry_gateway.entrypoints.wado_frames import retrieve_frames
 from gantry_gateway.entrypoints.wado_instances import retrieve
 from gantry_gateway.entrypoints.wado_metadata import retrieve_metadata
@@ -78,6 +82,14 @@ RESOURCES: tuple[Resource, ...] = (
         _INSTANCE + "/bulkdata/{path:path}",
         retrieve_bulkdata,
         Operation("Retrieve bulk data", (*_OCTETS, "application/octet-stream"), ("accept",)),
+    ),
+    *(
+        Resource(level + below, endpoint, Operation(summary, _OCTETS, ("accept",)))
+        for level in (_INSTANCE, _SERIES, _STUDY)
+        for below, endpoint, summary in (
+            ("/bulkdata", retrieve_all_bulkdata, "Retrieve all bulk data"),
+            ("/pixeldata", retrieve_pixeldata, "Retrieve all pixel data"),
+        )
     ),
     Resource(
         _INSTANCE + "/rendered",

@@ -1,4 +1,4 @@
-"""WADO-RS: bulk data (PS3.18 10.4.1.1.5): what a BulkDataURI in the metadata names."""
+"""WADO-RS: bulk data (PS3.18 10.4.1.1.5, 10.4.1.1.6): what a BulkDataURI in the metadata names."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 from gantry_access.policy import Action
 from gantry_dicom.bulk import parse_bulk_path
-from gantry_dicom.errors import NotAcceptable, NotFound
+from gantry_dicom.errors import NotAcceptable
 from gantry_dicom.frames import FrameTable
-from gantry_dicom.transfer_syntaxes import lookup
-from gantry_index.records import StoredInstance
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gantry_gateway.bulk_values import BulkReader
+from gantry_gateway.byte_ranges import strong_etag
+from gantry_gateway.entrypoints.bulk_answers import respond_with_bulk_data
 from gantry_gateway.entrypoints.context import authorise, base_url, components
 from gantry_gateway.entrypoints.wado_frames import find_instance
+from gantry_gateway.entrypoints.wado_instances import find_instances
 from gantry_gateway.media_types import MediaType, matches, parse_accept
-from gantry_gateway.outgoing import respond
-from gantry_gateway.representations import MULTIPART, OCTET_STREAM, Delivery
+from gantry_gateway.outgoing import Part, respond
+from gantry_gateway.pixel_parts import pixel_parts
+from gantry_gateway.representations import MULTIPART, OCTET_STREAM
 
 
 async def retrieve_bulkdata(request: Request) -> Response:
@@ -26,42 +28,41 @@ async def retrieve_bulkdata(request: Request) -> Response:
     authorise(request, Action.RETRIEVE)
     path = request.path_params["path"]
     numbers = parse_bulk_path(path)
-    ranges = parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
+    ranges = _ranges(request)
     instance = await find_instance(request)
     table = FrameTable.unpack(instance.frame_table)
+    frames = components(request).frames
     location = (
         f"{base_url(request)}/studies/{instance.study_uid}/series/{instance.series_uid}"
         f"/instances/{instance.sop_uid}/bulkdata/{path}"
     )
-    if numbers == (table.pixel_data_tag,) and table.kind == "encapsulated":
-        return await _encapsulated_pixels(request, instance, table, ranges, location)
-    parts = components(request)
-    value = await BulkReader(parts.store, parts.frames).find(instance, table, path)
-    single, content_type = _choose(ranges, value.media_type)
-    return await respond(request, [value.part(content_type, location)], single=single)
+    parts: Sequence[Part]
+    if numbers == (table.pixel_data_tag,) and (table.count or table.kind == "encapsulated"):
+        pixels = pixel_parts(frames, instance, table, ranges, location, single_allowed=True)
+        single, content_type, parts = pixels.choice.single_part, pixels.choice.content_type, pixels.parts
+    else:
+        value = await BulkReader(frames).find(instance, table, path)
+        single, content_type = _choose(ranges, value.media_type)
+        parts = [value.part(content_type, location)]
+    etag = strong_etag("bulk data", instance.store_id, instance.object_key, path, content_type, location)
+    return await respond(request, parts, single=single, etag=etag)
 
 
-async def _encapsulated_pixels(
-    request: Request,
-    instance: StoredInstance,
-    table: FrameTable,
-    ranges: Sequence[MediaType],
-    location: str,
-) -> Response:
-    """Answer compressed pixel data: one part a frame, or a video's stream."""
-    syntax = lookup(instance.transfer_syntax_uid)
-    single, media_type = _choose(ranges, OCTET_STREAM if syntax is None else syntax.media_type)
-    content_type = f"{media_type}; transfer-syntax={instance.transfer_syntax_uid}"
-    if table.count == 0:
-        raise NotFound("no frame of the pixel data can be told apart")
-    if single and table.count > 1:
-        raise NotAcceptable("compressed frames are answered as multipart/related, one part a frame")
-    frames = components(request).frames
-    parts = [
-        frames.part(instance, table, number, Delivery.AS_STORED, content_type, location)
-        for number in range(1, table.count + 1)
-    ]
-    return await respond(request, parts, single=single)
+async def retrieve_all_bulkdata(request: Request) -> Response:
+    """Answer all bulk data of a study, a series or an instance."""
+    authorise(request, Action.RETRIEVE)
+    return await respond_with_bulk_data(request, await find_instances(request), _ranges(request))
+
+
+async def retrieve_pixeldata(request: Request) -> Response:
+    """Answer all pixel data of a study, a series or an instance."""
+    authorise(request, Action.RETRIEVE)
+    instances = await find_instances(request)
+    return await respond_with_bulk_data(request, instances, _ranges(request), pixels_only=True)
+
+
+def _ranges(request: Request) -> Sequence[MediaType]:
+    return parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
 
 
 def _choose(ranges: Sequence[MediaType], media_type: str) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""WADO-RS: frames (PS3.18 10.4.1.6), as stored or as native samples."""
+"""WADO-RS: frames (PS3.18 10.4.1.6), as stored, as native samples or compressed without loss."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gantry_index.records import StoredInstance
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gantry_gateway.byte_ranges import strong_etag
 from gantry_gateway.entrypoints.absent import absence
 from gantry_gateway.entrypoints.context import authorise, components, partition_of, uid_of
 from gantry_gateway.entrypoints.recording import note_access
@@ -25,11 +26,14 @@ async def retrieve_frames(request: Request) -> Response:
     numbers = parse_frame_list(request.path_params["frames"])
     ranges = parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
     instance = await find_instance(request)
-    choice = choose_frame(ranges, instance.transfer_syntax_uid, single_allowed=len(numbers) == 1)
     table = FrameTable.unpack(instance.frame_table)
+    if table.count == 0:
+        raise NotFound("the instance has no frames")
+    choice = choose_frame(ranges, instance.transfer_syntax_uid, table, single_allowed=len(numbers) == 1)
     frames = components(request).frames
-    parts = [frames.part(instance, table, number, choice.delivery, choice.content_type) for number in numbers]
-    return await respond(request, parts, single=choice.single_part)
+    parts = [frames.part(instance, table, number, choice.target, choice.content_type) for number in numbers]
+    etag = strong_etag("frames", instance.store_id, instance.object_key, numbers, choice)
+    return await respond(request, parts, single=choice.single_part, etag=etag)
 
 
 async def find_instance(request: Request) -> StoredInstance:

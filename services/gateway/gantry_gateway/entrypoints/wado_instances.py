@@ -9,13 +9,16 @@ from gantry_index.records import StoredInstance
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gantry_gateway.byte_ranges import strong_etag
 from gantry_gateway.entrypoints.absent import absence
+from gantry_gateway.entrypoints.bulk_answers import respond_with_bulk_data
 from gantry_gateway.entrypoints.context import authorise, components, partition_of, uid_of
 from gantry_gateway.entrypoints.recording import note_access
+from gantry_gateway.entrypoints.zip_answers import respond_with_zip
 from gantry_gateway.instance_parts import InstanceParts
 from gantry_gateway.media_types import parse_accept
-from gantry_gateway.outgoing import respond
-from gantry_gateway.representations import choose_instance
+from gantry_gateway.outgoing import partial_answer, respond
+from gantry_gateway.representations import Form, choose_instance
 
 
 async def retrieve(request: Request) -> Response:
@@ -25,17 +28,21 @@ async def retrieve(request: Request) -> Response:
     ranges = parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
     choice = choose_instance(ranges, single_allowed=sop_uid is not None)
     instances = await find_instances(request)
-    made_of = InstanceParts(components(request).store, components(request).workers, choice.transfer_syntax)
-    parts = [part for instance in instances if (part := made_of.of(instance)) is not None]
-    if not parts:
+    if choice.form is Form.BULK_DATA:
+        # PS3.18 10.4.4: the same as the resource's bulk data.
+        return await respond_with_bulk_data(request, instances, ranges)
+    made_of = InstanceParts(components(request).frames, choice.wishes)
+    given = [(instance, part) for instance in instances if (part := made_of.of(instance)) is not None]
+    if not given:
         raise NotAcceptable("no instance can be given in the transfer syntax asked for")
-    answer = await respond(request, parts, single=choice.single_part)
-    missing = len(instances) - len(parts)
-    if missing:
-        # PS3.18 10.4.3: some of the instances cannot be given as asked.
-        answer.status_code = 206
-        answer.headers.append("Warning", f'299 gantry "{missing} instances are not in the transfer syntax"')
-    return answer
+    if choice.form is Form.ZIP:
+        answer = await respond_with_zip(request, given)
+    else:
+        keys = [(instance.store_id, instance.object_key) for instance, _ in given]
+        etag = strong_etag("instances", keys, choice)
+        parts = [part for _, part in given]
+        answer = await respond(request, parts, single=choice.form is Form.SINGLE, etag=etag)
+    return partial_answer(answer, len(instances) - len(given), "instances are not in the transfer syntax")
 
 
 async def find_instances(request: Request) -> list[StoredInstance]:
