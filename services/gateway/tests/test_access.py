@@ -1,16 +1,24 @@
 """Tokens, cookies, origins and records, while auth, PostgreSQL and Redis are down."""
 
+import json
+import time
 from types import SimpleNamespace
 
 import pytest
 from gantry.access.v1.access_pb2 import (
     ACCESS_KIND_REFUSAL,
     ACCESS_KIND_SEARCH,
+    ClaimGrant,
+    Grant,
+    Issuer,
     Revocation,
+    VerificationKey,
 )
 from gantry_access.audit_chain import read_records, verify
+from gantry_access.snapshots import publish_snapshot
 from gantry_gateway.entrypoints.routes import PREFIXES, RESOURCES
 from gantry_objectstore.sealing import Sealer
+from gantry_testing.access import TestIssuer
 
 SEALER = Sealer.from_text("test:" + "5e" * 32)
 ORIGIN = "https://viewer.example"
@@ -29,6 +37,42 @@ async def test_a_revoked_token_is_refused_as_soon_as_the_snapshot_is_there(world
         await client._transport.app.state.components.access.point.feed.refresh()
         answer = await client.get("/dicom-web/studies", headers=bearer(token))
         assert (answer.status_code, answer.json()["detail"]) == (401, "the token has been revoked")
+
+
+async def test_somebody_of_another_issuer_may_what_its_claims_map_to_and_is_revoked_by_the_whole_name(world):
+    theirs, name = TestIssuer(), "https://idp.test#7f3a"
+    key = VerificationKey(key_id=theirs.key.kid, jwk_json=json.dumps(theirs.key.as_dict(private=False)))
+    mapping = [ClaimGrant(value="radiology", grant=Grant(role="clinician", partition="main"))]
+    other = Issuer(
+        issuer="https://idp.test", audience="pacs", keys=[key], role_claim="realm.roles", claim_grants=mapping
+    )
+
+    def token(*roles, **claims):
+        of_theirs = {"iss": "https://idp.test", "aud": "pacs", "realm": {"roles": roles}}
+        return bearer(theirs.token(["admin@*"], subject="7f3a", **(of_theirs | claims)))
+
+    async def publish(version, **fields):
+        snapshot = world.issuer.snapshot(version, **fields)
+        snapshot.issuers.append(other)
+        await publish_snapshot(world.store, SEALER, snapshot)
+
+    await publish(1)
+    async with world.gateway() as client:
+        statuses = [
+            (await client.get("/dicom-web/studies", headers=headers)).status_code
+            for headers in (token("radiology"), token("else"), token(), token("radiology", aud="gantry"))
+        ]
+        # 503: let in, and there is no database.
+        assert statuses == [503, 404, 404, 401]
+        assert (await client.delete("/dicom-web/studies/1.2", headers=token("radiology"))).status_code == 403
+        soon = int((time.time() + 60) * 1e6)
+        await publish(2, revocations=[Revocation(subject="7f3a", revoked_at_us=soon)])
+        feed = client._transport.app.state.components.access.point.feed
+        await feed.refresh()
+        assert (await client.get("/dicom-web/studies", headers=token("radiology"))).status_code == 503
+        await publish(3, revocations=[Revocation(subject=name, revoked_at_us=soon)])
+        await feed.refresh()
+        assert (await client.get("/dicom-web/studies", headers=token("radiology"))).status_code == 401
 
 
 @pytest.mark.parametrize(("good_for", "age", "maximum"), [(60, 61, 0), (3600, 61, 60)])
