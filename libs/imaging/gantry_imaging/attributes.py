@@ -28,6 +28,8 @@ class ImageAttributes:
     planar_configuration: int
     # Float Pixel Data or Double Float Pixel Data (7FE0,0008/0009).
     floating: bool = False
+    # Bits of a cell below the sample: what is stored there, or above it, is not the sample (PS3.5 8.1.1).
+    low_bits: int = 0
 
     @property
     def samples(self) -> int:
@@ -70,10 +72,17 @@ def image_attributes(header: Dataset, *, floating: bool = False) -> ImageAttribu
         photometric_interpretation=str(header.get("PhotometricInterpretation", "") or "MONOCHROME2").strip(),
         planar_configuration=_number(header, "PlanarConfiguration", 0),
         floating=floating,
+        low_bits=_low_bits(header, bits_allocated, bits_stored),
     )
     if attributes.samples > MAXIMUM_SAMPLES:
         raise CannotProcess("the frame is larger than this server decodes")
     return attributes
+
+
+def _low_bits(header: Dataset, bits_allocated: int, bits_stored: int) -> int:
+    low_bits = _number(header, "HighBit", bits_stored - 1) + 1 - bits_stored
+    # A high bit that cannot be one is the commonest slip; the sample then lies lowest.
+    return low_bits if 0 <= low_bits <= bits_allocated - bits_stored else 0
 
 
 def _number(header: Dataset, keyword: str, default: int = 0) -> int:

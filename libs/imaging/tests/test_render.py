@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from gantry_dicom.errors import BadRequest
 from gantry_imaging.attributes import ImageAttributes, image_attributes
+from gantry_imaging.colour import coded_photometric
 from gantry_imaging.decode import decode_frame
+from gantry_imaging.functional_groups import frame_header
+from gantry_imaging.geometry import Region, Viewport, pixel_ratio
 from gantry_imaging.grayscale import LINEAR_EXACT, SIGMOID, Window, to_display
-from gantry_imaging.render import GIF, JPEG, PNG, RenderOptions, Viewport, frame_header, render_frame
+from gantry_imaging.picture_files import GIF, JP2, JPEG, JXL, PNG
+from gantry_imaging.render import Frame, RenderOptions, render_frame
 from gantry_testing import datapack
 from PIL import Image
 from pydicom import dcmread
@@ -21,6 +25,10 @@ RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 
 def gray(photometric):
     return ImageAttributes(64, 64, 1, 16, 12, False, photometric, 0)
+
+
+def frame(samples, number=1, photometric="MONOCHROME2"):
+    return Frame(samples, number, photometric)
 
 
 def header(**values):
@@ -108,15 +116,22 @@ def test_functional_groups_of_the_frame_apply():
     assert "WindowCenter" not in frame_header(data_set, 1)
 
 
-@pytest.mark.parametrize(("media_type", "name"), [(JPEG, "JPEG"), (PNG, "PNG"), (GIF, "GIF")])
+@pytest.mark.parametrize(
+    ("media_type", "name"), [(JPEG, "JPEG"), (PNG, "PNG"), (GIF, "GIF"), (JP2, "JPEG2000")]
+)
 def test_each_media_type_is_what_it_says(media_type, name):
-    data = render_frame(RAMP, GRAY, header(), 1, RenderOptions(media_type=media_type))
+    data = render_frame(frame(RAMP), GRAY, header(), RenderOptions(media_type=media_type))
     assert Image.open(BytesIO(data)).format == name
 
 
+def test_jpeg_xl_is_a_codestream_or_container_of_its_own():
+    data = render_frame(frame(RAMP), GRAY, header(), RenderOptions(media_type=JXL, quality=100))
+    assert data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL "))
+
+
 def test_a_viewport_keeps_the_aspect_ratio_and_shows_the_part_asked_for():
-    options = RenderOptions(media_type=PNG, viewport=Viewport(100, 50, (0, 32, 64, 32)))
-    shown = Image.open(BytesIO(render_frame(RAMP, GRAY, header(), 1, options)))
+    options = RenderOptions(media_type=PNG, viewport=Viewport(100, 50, Region(0, 32, 64, 32)))
+    shown = Image.open(BytesIO(render_frame(frame(RAMP), GRAY, header(), options)))
     assert shown.size == (100, 50)
     assert min(shown.get_flattened_data()) > 100
 
@@ -136,9 +151,14 @@ def images_of_the_pack():
 def test_every_good_image_of_the_pack_renders(file):
     data_set = dcmread(file.path, force=True)
     attributes = image_attributes(data_set, floating="FloatPixelData" in data_set)
-    samples = decode_frame(_first_frame(data_set), file.entry["transfer_syntax"], attributes)
-    picture = render_frame(samples, attributes, data_set, 1, RenderOptions(media_type=PNG))
-    assert Image.open(BytesIO(picture)).size == (attributes.columns, attributes.rows)
+    coded = _first_frame(data_set)
+    samples = decode_frame(coded, file.entry["transfer_syntax"], attributes)
+    shown = Frame(samples, 1, coded_photometric(attributes, coded, file.entry["transfer_syntax"]))
+    picture = render_frame(shown, attributes, data_set, RenderOptions(media_type=PNG))
+    size = Image.open(BytesIO(picture)).size
+    ratio = pixel_ratio(frame_header(data_set, 1))
+    assert size[1] / size[0] == pytest.approx(attributes.rows * ratio / attributes.columns, rel=2 / min(size))
+    assert max(size) >= max(attributes.columns, attributes.rows)
 
 
 def _first_frame(data_set):

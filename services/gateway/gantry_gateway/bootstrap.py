@@ -27,6 +27,7 @@ from gantry_telemetry.tracing import flush_traces
 from gantry_gateway.adapters.byte_cache import ByteCache
 from gantry_gateway.adapters.pixel_workers import PixelWorkers
 from gantry_gateway.frames import FrameReader
+from gantry_gateway.pictures import PictureMaker
 from gantry_gateway.settings import GatewaySettings
 
 
@@ -46,7 +47,9 @@ class Components:
     spool: Spool
     workers: PixelWorkers
     frames: FrameReader
+    pictures: PictureMaker
     metadata_cache: ByteCache
+    thumbnails: ByteCache
     ledger: Ledger
     verifier: Verifier
     # Work that goes on after its answer.
@@ -68,6 +71,12 @@ def build(settings: GatewaySettings) -> Components:
         seconds=settings.pixel_seconds,
     )
     index = IndexReader(pool)
+    frames = FrameReader(
+        store=store,
+        workers=workers,
+        cache=ByteCache("frames", settings.frame_cache_bytes),
+        limits=GateLimits(),
+    )
     return Components(
         settings=settings,
         access=make_access(
@@ -95,13 +104,10 @@ def build(settings: GatewaySettings) -> Components:
         amender=Amender(store, sealer, index, settings.redis_url, wait_seconds=settings.verdict_seconds),
         spool=Spool(SpoolSettings(memory_bytes=settings.spool_memory_bytes)),
         workers=workers,
-        frames=FrameReader(
-            store=store,
-            workers=workers,
-            cache=ByteCache("frames", settings.frame_cache_bytes),
-            limits=GateLimits(),
-        ),
+        frames=frames,
+        pictures=PictureMaker(frames, frames.cache),
         metadata_cache=ByteCache("metadata", settings.metadata_cache_bytes),
+        thumbnails=ByteCache("thumbnails", settings.thumbnail_cache_bytes),
         ledger=Ledger(store, sealer),
         verifier=Verifier(store, index),
         background=set(),
@@ -127,5 +133,6 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Components]:
         await parts.publisher.close()
         await parts.pool.close()
         parts.workers.close()
+        parts.pictures.close()
         await parts.store.close()
         flush_traces()

@@ -14,14 +14,12 @@ from gantry_dicom.frames import FrameTable, Range
 from gantry_dicom.gate import GateLimits
 from gantry_dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from gantry_imaging.attributes import ImageAttributes
-from gantry_imaging.render import RenderOptions
 from gantry_index.records import StoredInstance
 from gantry_objectstore.store import ObjectStore
 
 from gantry_gateway.adapters.byte_cache import ByteCache
 from gantry_gateway.adapters.pixel_workers import PixelWorkers
 from gantry_gateway.outgoing import WHOLE_BYTES, Made, Part, StreamedPart, WholePart
-from gantry_gateway.pixel_jobs import render
 from gantry_gateway.stored_headers import HeaderReader
 from gantry_gateway.transcode_jobs import describe_pixels, frame_to_codestream, frame_to_native
 
@@ -129,37 +127,6 @@ class FrameReader:
 
         key = ("attributes", instance.store_id, instance.object_key)
         return ImageAttributes(**orjson.loads(await self.cache.get(key, read)))
-
-    def picture_part(
-        self, instance: StoredInstance, table: FrameTable, number: int, options: RenderOptions
-    ) -> Part:
-        """Return frame ``number`` rendered, as a part of an answer."""
-
-        async def make() -> Made:
-            return Made(await self.picture(instance, table, number, options), options.media_type)
-
-        return WholePart(options.media_type, make, weight=decoded_bytes(instance, frames=1))
-
-    async def picture(
-        self, instance: StoredInstance, table: FrameTable, number: int, options: RenderOptions
-    ) -> bytes:
-        """Return frame ``number`` rendered; raises ``NotFound``, ``CannotProcess`` and ``BadRequest``."""
-
-        async def make() -> bytes:
-            frame = await self.stored(instance, table, number)
-            coded = table.kind == "encapsulated"
-            return await self.workers.run(
-                render,
-                await self.header(instance, table),
-                frame,
-                instance.transfer_syntax_uid if coded else EXPLICIT_VR_LITTLE_ENDIAN,
-                table.pixel_data_tag,
-                number,
-                options,
-            )
-
-        key = ("picture", instance.store_id, instance.object_key, number, options)
-        return await self.cache.get(key, make)
 
     async def inflated(self, instance: StoredInstance) -> bytes:
         """Return the inflated data set of a deflated object; raises ``Refused`` when damaged."""

@@ -57,6 +57,7 @@ class GatewaySettings(BaseSettings):
     # Finished bytes kept for the next caller.
     frame_cache_bytes: int = 128 << 20
     metadata_cache_bytes: int = 64 << 20
+    thumbnail_cache_bytes: int = 32 << 20
     # Decoding and rendering run in processes with these bounds.
     pixel_workers: int = Field(default=2, ge=1)
     pixel_worker_memory_bytes: int = 4 << 30

@@ -348,8 +348,8 @@ def test_an_extended_offset_table_gives_the_right_frames(web):
 def test_a_frame_of_a_report_is_not_found(web):
     instance = stored(web, made(221, "SR"))
     assert web.get(f"{path_of(instance)}/frames/1").status_code == 404
-    assert web.get(f"{path_of(instance)}/rendered").status_code == 406
-    assert web.get(f"{path_of(instance)}/thumbnail").status_code == 404
+    assert web.get(f"{path_of(instance)}/frames/1/thumbnail").status_code == 404
+    assert web.get(f"{path_of(instance)}/rendered", "image/jpeg").status_code == 406
 
 
 # -- metadata and bulk data

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gantry_dicom.errors import NotAcceptable
+from gantry_imaging.picture_files import RENDERED_TYPES
 from gantry_web.app import TemplateRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,6 +37,7 @@ from gantry_gateway.entrypoints.wado_rendered import (
     retrieve_thumbnail,
 )
 from gantry_gateway.media_types import choose, parse_accept
+from gantry_gateway.representations import DEFAULT_SYNTAXES
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -59,32 +61,38 @@ class Resource:
 
 _DICOM_JSON = ("application/dicom+json",)
 _DICOM = ('multipart/related; type="application/dicom"',)
-_INSTANCE_TYPES = (*_DICOM, "application/dicom")
+_ZIP = "application/zip"
+_INSTANCE_TYPES = (*_DICOM, "application/dicom", _ZIP)
+_METADATA = (*_DICOM_JSON, 'multipart/related; type="application/dicom+xml"')
 _OCTETS = ('multipart/related; type="application/octet-stream"',)
-_PICTURES = ("image/jpeg", "image/png", "image/gif")
+# Frames and pixel data also go compressed without loss.
+_PIXELS = (*_OCTETS, *(f'multipart/related; type="{name}"' for name in DEFAULT_SYNTAXES))
+_PICTURES = RENDERED_TYPES
 _MANY_PICTURES = tuple(f'multipart/related; type="{picture}"' for picture in _PICTURES)
+# What reports, encapsulated documents and videos are rendered as.
+_PAGES = ("text/html", "text/plain", "application/pdf", "text/xml", "model/stl", "video/mpeg", "video/mp4")
 _STORED = (*_DICOM, "application/dicom")
 _SEARCH = ("limit", "offset", "includefield", "fuzzymatching")
-_RENDER = ("accept", "quality", "viewport", "window")
+_RENDER = ("accept", "annotation", "iccprofile", "quality", "viewport", "window")
 
 RESOURCES: tuple[Resource, ...] = (
     # PS3.18 10.4: frames first, they are asked for most.
     Resource(
-        _INSTANCE + "/frames/{frames}", retrieve_frames, Operation("Retrieve frames", _OCTETS, ("accept",))
+        _INSTANCE + "/frames/{frames}", retrieve_frames, Operation("Retrieve frames", _PIXELS, ("accept",))
     ),
-    Resource(_INSTANCE + "/metadata", retrieve_metadata, Operation("Retrieve metadata", _DICOM_JSON)),
-    Resource(_SERIES + "/metadata", retrieve_metadata, Operation("Metadata of a series", _DICOM_JSON)),
-    Resource(_STUDY + "/metadata", retrieve_metadata, Operation("Metadata of a study", _DICOM_JSON)),
+    Resource(_INSTANCE + "/metadata", retrieve_metadata, Operation("Retrieve metadata", _METADATA)),
+    Resource(_SERIES + "/metadata", retrieve_metadata, Operation("Metadata of a series", _METADATA)),
+    Resource(_STUDY + "/metadata", retrieve_metadata, Operation("Metadata of a study", _METADATA)),
     Resource(_INSTANCE, retrieve, Operation("Retrieve an instance", _INSTANCE_TYPES, ("accept",))),
-    Resource(_SERIES, retrieve, Operation("Retrieve a series", _DICOM, ("accept",))),
-    Resource(_STUDY, retrieve, Operation("Retrieve a study", _DICOM, ("accept",))),
+    Resource(_SERIES, retrieve, Operation("Retrieve a series", (*_DICOM, _ZIP), ("accept",))),
+    Resource(_STUDY, retrieve, Operation("Retrieve a study", (*_DICOM, _ZIP), ("accept",))),
     Resource(
         _INSTANCE + "/bulkdata/{path:path}",
         retrieve_bulkdata,
         Operation("Retrieve bulk data", (*_OCTETS, "application/octet-stream"), ("accept",)),
     ),
     *(
-        Resource(level + below, endpoint, Operation(summary, _OCTETS, ("accept",)))
+        Resource(level + below, endpoint, Operation(summary, _PIXELS, ("accept",)))
         for level in (_INSTANCE, _SERIES, _STUDY)
         for below, endpoint, summary in (
             ("/bulkdata", retrieve_all_bulkdata, "Retrieve all bulk data"),
@@ -94,7 +102,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         _INSTANCE + "/rendered",
         retrieve_rendered,
-        Operation("Render an instance", _PICTURES, _RENDER),
+        Operation("Render an instance", (*_PICTURES, *_MANY_PICTURES, *_PAGES), _RENDER),
     ),
     Resource(
         _SERIES + "/rendered",
@@ -109,7 +117,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         _INSTANCE + "/frames/{frames}/rendered",
         retrieve_rendered,
-        Operation("Render a frame", _PICTURES, _RENDER),
+        Operation("Render a frame", (*_PICTURES, *_MANY_PICTURES), _RENDER),
     ),
     Resource(
         _INSTANCE + "/frames/{frames}/thumbnail",

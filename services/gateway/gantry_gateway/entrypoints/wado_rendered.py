@@ -1,170 +1,193 @@
-"""WADO-RS: rendered images and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.4)."""
+"""WADO-RS: rendered resources and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.4)."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 
+from gantry.access.v1.access_pb2 import ACCESS_KIND_RETRIEVE
 from gantry_access.policy import Action
-from gantry_dicom.errors import BadRequest, NotAcceptable, NotFound
+from gantry_dicom.errors import CannotProcess, NotAcceptable, NotFound
 from gantry_dicom.frames import FrameTable
-from gantry_imaging.grayscale import FUNCTIONS, Window
-from gantry_imaging.render import RENDERED_TYPES, RenderOptions, Viewport
+from gantry_imaging.geometry import Viewport
+from gantry_imaging.icons import icon
+from gantry_imaging.picture_files import RENDERED_TYPES
+from gantry_imaging.render import RenderOptions
 from gantry_index.records import StoredInstance
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gantry_gateway.entrypoints.context import authorise, components
+from gantry_gateway.byte_ranges import names_etag
+from gantry_gateway.entrypoints.absent import absence
+from gantry_gateway.entrypoints.context import authorise, components, partition_of, uid_of
+from gantry_gateway.entrypoints.recording import note_access
+from gantry_gateway.entrypoints.rendered_parts import icon_of, parts_of, picture_or_animation
 from gantry_gateway.entrypoints.wado_frames import find_instance
 from gantry_gateway.entrypoints.wado_instances import find_instances
 from gantry_gateway.frames import parse_frame_list
 from gantry_gateway.media_types import MediaType, choose, parse_accept
-from gantry_gateway.outgoing import respond
-from gantry_gateway.representations import MULTIPART
+from gantry_gateway.outgoing import Part, respond
+from gantry_gateway.pictures import picture_etag
+from gantry_gateway.render_parameters import RenderRequest, parse_render_request, parse_thumbnail_viewport
+from gantry_gateway.rendered_kinds import (
+    Kind,
+    choose_rendered,
+    kind_of,
+    media_types_of,
+    not_acceptable,
+    refuse_transfer_syntax,
+)
+from gantry_gateway.report_pages import PAGE_POLICY
 
 _THUMBNAIL = Viewport(128, 128)
-_MAXIMUM_VIEWPORT = 8192
-_QUALITY = re.compile(r"[1-9][0-9]?|100")
 
 
 async def retrieve_rendered(request: Request) -> Response:
-    """Answer one frame of an instance as a picture: the first, or the one in the path."""
+    """Answer an instance, or frames of it, as what people look at.
+
+    Alone it is one picture, the first frame, or all frames as an animated GIF; in multipart each
+    frame is a part.
+    """
     authorise(request, Action.RETRIEVE)
-    options = _render_options(request, _ranges(request))
+    asked = parse_render_request(request.query_params)
+    ranges = _ranges(request)
+    numbers = parse_frame_list(request.path_params["frames"]) if "frames" in request.path_params else None
     instance = await find_instance(request)
-    return await _picture(request, instance, _only_frame(request), options)
+    table = FrameTable.unpack(instance.frame_table)
+    kind = kind_of(instance, table)
+    offered = media_types_of(instance, kind)
+    choice = choose_rendered(ranges, offered, single_allowed=True)
+    if choice is None or (numbers and kind is not Kind.IMAGE):
+        raise not_acceptable(offered)
+    if kind is not Kind.IMAGE or not choice.single_part:
+        parts = await parts_of(request, instance, choice, asked, numbers)
+        return await _respond(request, parts[:1] if choice.single_part else parts, choice.single_part, asked)
+    options = asked.options(choice.media_type)
+    if numbers and len(numbers) > 1:
+        raise NotAcceptable("several frames are rendered as multipart/related, one part a frame")
+    etag = picture_etag([instance], (numbers, options))
+    if _is_known(request, etag):
+        return Response(status_code=304, headers={"ETag": etag, "Vary": "Accept"})
+    picture = await picture_or_animation(components(request).pictures, instance, table, numbers, options)
+    headers = {"Content-Type": options.media_type, "Vary": "Accept", "ETag": etag}
+    return _with_warnings(Response(picture, headers=headers), asked)
 
 
 async def retrieve_all_rendered(request: Request) -> Response:
-    """Answer the frames of a study or a series as pictures, one part each; what is no image is left out."""
+    """Answer the instances of a study or a series, one part a picture or document.
+
+    What has no rendered form that is accepted is left out, and said so; presentation states are
+    not repeated beside their images.
+    """
     authorise(request, Action.RETRIEVE)
-    options = _render_options(request, [_of_parts(wanted) for wanted in _ranges(request)])
-    frames = components(request).frames
-    parts = [
-        frames.picture_part(instance, table, number, options)
-        for instance, table in await _images(request)
-        for number in range(1, table.count + 1)
-    ]
-    return await respond(request, parts)
+    asked = parse_render_request(request.query_params)
+    ranges = _ranges(request)
+    parts: list[Part] = []
+    offered: list[str] = []
+    for instance in await find_instances(request):
+        kind = kind_of(instance, FrameTable.unpack(instance.frame_table))
+        types = () if kind is Kind.STATE else media_types_of(instance, kind)
+        offered += types
+        choice = choose_rendered(ranges, types, single_allowed=False)
+        if choice is not None:
+            parts += await parts_of(request, instance, choice, asked, None)
+    if not parts:
+        multiparts = [f'multipart/related; type="{media_type}"' for media_type in dict.fromkeys(offered)]
+        raise not_acceptable(multiparts)
+    return await _respond(request, parts, False, asked)
 
 
 async def retrieve_thumbnail(request: Request) -> Response:
     """Answer a small picture that stands for a study, a series, an instance or a frame.
 
     Of several instances the middle one of those with frames is shown, of its frames the
-    middle one: the ends of a stack show little.
+    middle one: the ends of a stack show little. What has no picture is shown as an icon.
     """
     authorise(request, Action.RETRIEVE)
-    options = RenderOptions(
-        media_type=_media_type(_ranges(request)),
-        viewport=_viewport(request.query_params.get("viewport")) or _THUMBNAIL,
-    )
-    shown = await _images(request)
-    instance, table = shown[len(shown) // 2]
-    number = _only_frame(request) if "frames" in request.path_params else (table.count + 1) // 2
-    return await _picture(request, instance, number, options)
+    media_type = choose(_ranges(request), RENDERED_TYPES)
+    if media_type is None:
+        raise not_acceptable(RENDERED_TYPES)
+    viewport = parse_thumbnail_viewport(request.query_params.get("viewport"), _THUMBNAIL)
+    options = RenderOptions(media_type=media_type, viewport=viewport)
+    if "instance" in request.path_params:
+        found = [await find_instance(request)]
+        etag = picture_etag(found, (request.path_params.get("frames"), options))
+    else:
+        found = []
+        etag = picture_etag([], (await _version(request), request.url.path, options))
+    headers = {"Content-Type": media_type, "Vary": "Accept", "ETag": etag}
+    if _is_known(request, etag):
+        return Response(status_code=304, headers=headers)
+
+    async def make() -> bytes:
+        return await _thumbnail(request, found or await _instances(request), options)
+
+    try:
+        picture = await components(request).thumbnails.get(etag, make)
+    except CannotProcess:
+        # Not kept: the next caller may find a worker with more time.
+        picture = icon("IMAGE", viewport.width, viewport.height, media_type)
+    return Response(picture, headers=headers)
 
 
-async def _images(request: Request) -> list[tuple[StoredInstance, FrameTable]]:
-    """Return what the path names and has frames; raises ``NotFound`` when that is nothing."""
-    instances = await find_instances(request)
+async def _version(request: Request) -> str:
+    """Return the version of a study or series, and note that something of it is given."""
+    place = (partition_of(request), uid_of(request, "study") or "", uid_of(request, "series"))
+    version = await components(request).index.metadata_version(*place)
+    if not version:
+        raise await absence(request)
+    note_access(request, components(request), ACCESS_KIND_RETRIEVE, partition=place[0], study_uid=place[1])
+    return version
+
+
+async def _instances(request: Request) -> list[StoredInstance]:
+    place = (partition_of(request), uid_of(request, "study") or "", uid_of(request, "series"))
+    instances = await components(request).index.instances(*place)
+    if not instances:
+        raise await absence(request)
+    return instances
+
+
+async def _thumbnail(request: Request, instances: Sequence[StoredInstance], options: RenderOptions) -> bytes:
+    frames = request.path_params.get("frames")
     tables = [FrameTable.unpack(instance.frame_table) for instance in instances]
-    shown = [(instance, table) for instance, table in zip(instances, tables, strict=True) if table.count]
+    shown = [
+        (instance, table)
+        for instance, table in zip(instances, tables, strict=True)
+        if table.count and kind_of(instance, table) is Kind.IMAGE
+    ]
     if not shown:
-        raise NotFound("there is no image to show")
-    return shown
+        if frames is not None:
+            raise NotFound("the instance has no frame that can be shown")
+        return icon_of(instances[0], tables[0], options)
+    instance, table = shown[len(shown) // 2]
+    number = (table.count + 1) // 2
+    if frames is not None:
+        numbers = parse_frame_list(frames)
+        if len(numbers) != 1:
+            raise NotAcceptable("a thumbnail shows one frame")
+        number = numbers[0]
+    return await components(request).pictures.picture(instance, table, number, options)
 
 
-async def _picture(
-    request: Request, instance: StoredInstance, number: int, options: RenderOptions
-) -> Response:
-    table = FrameTable.unpack(instance.frame_table)
-    if table.kind == "none":
-        raise NotAcceptable("the instance has no image to render")
-    picture = await components(request).frames.picture(instance, table, number, options)
-    return Response(picture, headers={"Content-Type": options.media_type, "Vary": "Accept"})
+async def _respond(request: Request, parts: Sequence[Part], single: bool, asked: RenderRequest) -> Response:
+    answer = await respond(request, parts, single=single)
+    answer.headers["Vary"] = "Accept"
+    if parts[0].content_type.startswith("text/html"):
+        answer.headers["Content-Security-Policy"] = PAGE_POLICY
+    return _with_warnings(answer, asked)
 
 
-def _only_frame(request: Request) -> int:
-    if "frames" not in request.path_params:
-        return 1
-    numbers = parse_frame_list(request.path_params["frames"])
-    if len(numbers) != 1:
-        raise NotAcceptable("one frame at a time is rendered")
-    return numbers[0]
-
-
-def _render_options(request: Request, ranges: Sequence[MediaType]) -> RenderOptions:
-    return RenderOptions(
-        media_type=_media_type(ranges),
-        quality=_quality(request.query_params.get("quality")),
-        window=_window(request.query_params.get("window")),
-        viewport=_viewport(request.query_params.get("viewport")),
-    )
+def _with_warnings(answer: Response, asked: RenderRequest) -> Response:
+    for warning in asked.warnings:
+        answer.headers.append("Warning", f'299 gantry "{warning}"')
+    return answer
 
 
 def _ranges(request: Request) -> Sequence[MediaType]:
-    return parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
+    ranges = parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
+    refuse_transfer_syntax(ranges)
+    return ranges
 
 
-def _of_parts(wanted: MediaType) -> MediaType:
-    """Return the range that a multipart range asks its parts to be in; others as they are."""
-    if wanted.essence != MULTIPART:
-        return wanted
-    inner, _, subtype = wanted.parameters.get("type", "*/*").lower().partition("/")
-    return MediaType(inner, subtype, wanted.parameters, wanted.quality)
-
-
-def _media_type(ranges: Sequence[MediaType]) -> str:
-    if any("transfer-syntax" in wanted.parameters for wanted in ranges):
-        raise BadRequest("a rendered image has no transfer syntax")
-    chosen = choose(ranges, RENDERED_TYPES)
-    if chosen is None:
-        raise NotAcceptable(f"rendered images are answered as {', '.join(RENDERED_TYPES)}")
-    return chosen
-
-
-def _quality(text: str | None) -> int:
-    if text is None:
-        return RenderOptions().quality
-    if _QUALITY.fullmatch(text) is None:
-        raise BadRequest("quality is a number from 1 to 100")
-    return int(text)
-
-
-def _window(text: str | None) -> Window | None:
-    if text is None:
-        return None
-    try:
-        center, width, function = text.split(",")
-        return Window(float(center), float(width), _FUNCTION_NAMES[function.strip().lower()])
-    except (ValueError, KeyError) as error:
-        raise BadRequest("window is centre, width and linear, linear-exact or sigmoid") from error
-
-
-def _viewport(text: str | None) -> Viewport | None:
-    if text is None:
-        return None
-    try:
-        numbers = [float(item) if item.strip() else None for item in text.split(",")]
-    except ValueError as error:
-        raise BadRequest("viewport is a list of numbers") from error
-    if not all(math.isfinite(number) for number in numbers if number is not None):
-        raise BadRequest("viewport is a list of finite numbers")
-    if len(numbers) not in (2, 6) or None in numbers[:2]:
-        raise BadRequest("viewport is width, height and optionally x, y, width and height of the source")
-    width, height = (int(number or 0) for number in numbers[:2])
-    if not (1 <= width <= _MAXIMUM_VIEWPORT and 1 <= height <= _MAXIMUM_VIEWPORT):
-        raise BadRequest("the viewport is too small or too large")
-    source = numbers[2:]
-    if not source:
-        return Viewport(width, height)
-    if None in source[2:]:
-        raise BadRequest("the source region of the viewport needs a width and a height")
-    x, y, source_width, source_height = (number or 0.0 for number in source)
-    return Viewport(width, height, (x, y, source_width, source_height))
-
-
-# PS3.18 8.3.5.1.4: the names in a query, and the defined terms of VOI LUT Function.
-_FUNCTION_NAMES = {function.lower().replace("_", "-"): function for function in FUNCTIONS}
+def _is_known(request: Request, etag: str) -> bool:
+    return names_etag(request.headers.get("if-none-match", ""), etag)
