@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from gantry_cli.conformance import commitment, common, common_answers, deletion
+from gantry_cli.conformance import (
+    commitment,
+    common,
+    common_answers,
+    deletion,
+    rendered_images,
+    rendered_others,
+)
 from gantry_cli.conformance.statements import Check, checks_of
 
-CHECKS: tuple[Check, ...] = tuple(checks_of(common, common_answers, deletion, commitment))
+CHECKS: tuple[Check, ...] = tuple(
+    checks_of(common, common_answers, deletion, commitment, rendered_images, rendered_others)
+)
