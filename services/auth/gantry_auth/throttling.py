@@ -54,7 +54,8 @@ def begin(
     for key, limit in sorted(counted):
         row = connection.execute(
             "INSERT INTO auth.throttle AS t (key, failures, last_at, blocked_until)"
-            " VALUES (%(key)s, 1, %(now)s, %(now)s)"
+            # Not the time of this attempt: another that began a moment before would seem locked out.
+            " VALUES (%(key)s, 1, %(now)s, 'epoch')"
             " ON CONFLICT (key) DO UPDATE SET last_at = %(now)s,"
             " failures = CASE WHEN t.last_at > %(since)s THEN t.failures + 1 ELSE 1 END"
             " RETURNING failures, blocked_until",
@@ -78,7 +79,7 @@ def succeeded(connection: Connection, attempt: Attempt) -> None:
     connection.execute("DELETE FROM auth.throttle WHERE key = %s", [pair])
     for key in sorted(wider):
         connection.execute(
-            "UPDATE auth.throttle SET failures = greatest(failures - 1, 0), blocked_until = last_at"
+            "UPDATE auth.throttle SET failures = greatest(failures - 1, 0), blocked_until = 'epoch'"
             " WHERE key = %s",
             [key],
         )
