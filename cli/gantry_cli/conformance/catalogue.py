@@ -9,9 +9,18 @@ from gantry_cli.conformance import (
     deletion,
     rendered_images,
     rendered_others,
+    wado_uri,
 )
 from gantry_cli.conformance.statements import Check, checks_of
 
 CHECKS: tuple[Check, ...] = tuple(
-    checks_of(common, common_answers, deletion, commitment, rendered_images, rendered_others)
+    checks_of(
+        common,
+        common_answers,
+        deletion,
+        rendered_images,
+        rendered_others,
+        wado_uri,
+        commitment,
+    )
 )

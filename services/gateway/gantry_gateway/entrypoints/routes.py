@@ -36,6 +36,7 @@ from gantry_gateway.entrypoints.wado_rendered import (
     retrieve_rendered,
     retrieve_thumbnail,
 )
+from gantry_gateway.entrypoints.wado_uri import DICOM, retrieve_by_query
 from gantry_gateway.media_types import choose, parse_accept
 from gantry_gateway.representations import DEFAULT_SYNTAXES
 
@@ -71,6 +72,11 @@ _PICTURES = RENDERED_TYPES
 _MANY_PICTURES = tuple(f'multipart/related; type="{picture}"' for picture in _PICTURES)
 # What reports, encapsulated documents and videos are rendered as.
 _PAGES = ("text/html", "text/plain", "application/pdf", "text/xml", "model/stl", "video/mpeg", "video/mp4")
+_URI = (
+    *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax"),
+    *("frameNumber", "rows", "columns", "region", "windowCenter", "windowWidth", "imageQuality"),
+    *("annotation", "presentationUID", "presentationSeriesUID"),
+)
 _STORED = (*_DICOM, "application/dicom")
 _SEARCH = ("limit", "offset", "includefield", "fuzzymatching")
 _RENDER = ("accept", "annotation", "iccprofile", "quality", "viewport", "window")
@@ -161,6 +167,8 @@ RESOURCES: tuple[Resource, ...] = (
     # PS3.18 10.5.
     Resource("/studies", store_instances, Operation("Store instances", _DICOM_JSON, takes=_STORED), "POST"),
     Resource(_STUDY, store_instances, Operation("Store into a study", _DICOM_JSON, takes=_STORED), "POST"),
+    # PS3.18 9.
+    Resource("/wado", retrieve_by_query, Operation("Retrieve by query", (DICOM, *_PICTURES, *_PAGES), _URI)),
     # PS3.18 13.
     Resource(
         _COMMITMENT,
