@@ -341,10 +341,10 @@ class Association:
 
     def closed(self) -> None:
         """The connection is gone."""
-        if self.layer.artim_expired:
-            end = End(EndKind.TIMED_OUT, by_peer=False, detail="no A-ASSOCIATE-RQ came in time")
-        elif self.layer.trouble:
+        if self.layer.trouble:
             end = End(EndKind.ABORTED, by_peer=False, detail=self.layer.trouble)
+        elif self.layer.artim_expired:
+            end = End(EndKind.TIMED_OUT, by_peer=False, detail="no A-ASSOCIATE-RQ came in time")
         else:
             end = End(EndKind.DISMISSED, by_peer=True, detail="closed without asking for an association")
         self._finish(end)

@@ -70,7 +70,7 @@ async def open_association(
                 local_addr=(local_address, 0) if local_address else None,
             )
     except (OSError, TimeoutError) as error:
-        kind, detail = describe(error)
+        kind, detail = describe(error, connected=tls is not None and isinstance(error, ConnectionResetError))
         association.not_opened(kind, detail, (host, port))
         raise NotConnected(detail, association.facts) from None
     try:

@@ -98,6 +98,8 @@ class Operation:
         Waits while the peer does not take what is sent. Raises ``NotAssociated``.
         """
         await self.association.send(self.context, answer_to(self.command, response), response.data)
+        # While the peer keeps up nothing above waits; others, and its C-CANCEL, must have their turn.
+        await asyncio.sleep(0)
 
     async def pending(self, data: Buffer) -> None:
         """Send one match (PS3.4 C.4.1.2)."""

@@ -100,7 +100,7 @@ class Listener:
             raise
         except (OSError, TimeoutError) as error:
             connection.close()
-            association.not_opened(*describe(error), peer)
+            association.not_opened(*describe(error, connected=self._tls is not None), peer)
 
     def _make_room(self) -> None:
         unassociated = [each for each in self._connections if each.request is None and not each.over]
