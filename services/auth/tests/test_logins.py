@@ -87,6 +87,13 @@ async def test_odd_names_are_wrong_names(browser, name):
 
 
 @pytest.mark.usefixtures("alice")
+async def test_a_name_may_be_typed_in_capitals_which_opens_no_second_count(browser):
+    for name in ("Alice", "ALICE", " alice ", "aLICE", "alicE"):
+        assert (await browser.log_in(name, WRONG)).status_code == 403
+    assert (await browser.log_in()).status_code == 429
+
+
+@pytest.mark.usefixtures("alice")
 async def test_failures_lock_a_name_from_an_address_out_for_a_while_and_not_from_elsewhere(
     auth, browser, helpers
 ):
