@@ -22,7 +22,6 @@ from gantry_dicom.element_headers import LITTLE, LONG, SHORT
 from gantry_dicom.elements import (
     DEFAULT_MAX_DEPTH,
     EXPLICIT_LITTLE,
-    PIXEL_DATA_TAGS,
     Element,
     Encoding,
     Malformed,
@@ -34,6 +33,7 @@ from gantry_dicom.elements import (
 )
 from gantry_dicom.encoder_memo import EncoderMemo
 from gantry_dicom.fragments import (
+    ALWAYS_APART,
     INLINE_LIMIT,
     Fragments,
     Path,
@@ -282,7 +282,7 @@ def _octets(run: Run, level: Level, element: Element, vr: str) -> bytes:
     tag, _, _, start, length, _ = element
     if length == 0:
         return fragment(tag, vr, b"")
-    if length > INLINE_LIMIT or tag in PIXEL_DATA_TAGS:
+    if length > INLINE_LIMIT or tag in ALWAYS_APART:
         run.contextual = True
         return bulk_fragment(level.path, tag, vr)
     value = level.buffer[start : start + length]

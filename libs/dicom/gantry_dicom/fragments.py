@@ -10,10 +10,14 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 from gantry_dicom.attributes import SPECIFIC_CHARACTER_SET
+from gantry_dicom.element_headers import PIXEL_DATA_TAGS
 from gantry_dicom.facts import BASE_MARK
 
 # Octets up to this many bytes are given inline.
 INLINE_LIMIT = 1024
+# Values that are what an object is for: fetched apart whatever their length, so that a viewer
+# has one way to them (Encapsulated Document beside the pixels).
+ALWAYS_APART = PIXEL_DATA_TAGS | {0x00420011}
 
 # Stands for the instance's bulk data URL inside fragments, which are shared between instances.
 BULK_MARK = b"\x1d"

@@ -8,9 +8,9 @@ chunk is taken from the ``EncoderMemo``. What holds for every object:
   Group lengths and groups 0000 and 0002 are left out (F.2.2).
 * The text is UTF-8. Specific Character Set is ISO_IR 192 when the source names a character set or
   an object holds text beyond ASCII, and absent otherwise; never the label of the source.
-* Pixel data always go by ``BulkDataURI``; other octets (OB OD OF OL OV OW UN) above
-  ``INLINE_LIMIT`` too, below it they are ``InlineBinary``. Octets of big endian data sets are
-  given in little endian order.
+* Pixel data and encapsulated documents always go by ``BulkDataURI``; other octets (OB OD OF OL OV
+  OW UN) above ``INLINE_LIMIT`` too, below it they are ``InlineBinary``. Octets of big endian data
+  sets are given in little endian order.
 * UN values of standard or well-known private attributes are read by the dictionary's VR if they
   fit (PS3.5 6.2.2, note 2); sequences hidden in UN are shown as sequences. Unknown VR codes and
   values that do not fit their VR are UN.
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 # Raised whenever the same header would be encoded differently: stored JSON is derived again.
-ENCODER_VERSION = 2
+ENCODER_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ from pydicom.valuerep import PersonName
 
 from gantry_dicom.charsets import DEFAULT, CharacterSets, character_sets, decode
 from gantry_dicom.dictionary import implicit_vr
-from gantry_dicom.elements import KNOWN_VRS, PIXEL_DATA_TAGS, Encoding, Malformed
-from gantry_dicom.fragments import BULK_MARK, INLINE_LIMIT, Fragments, Path, path_text
+from gantry_dicom.elements import KNOWN_VRS, Encoding, Malformed
+from gantry_dicom.fragments import ALWAYS_APART, BULK_MARK, INLINE_LIMIT, Fragments, Path, path_text
 from gantry_dicom.header import DataSetHeader
 from gantry_dicom.values import OCTET_UNITS, Unfit, number_or_name, octets_to_little_endian
 
@@ -192,7 +192,7 @@ def _sequence(element: DataElement, sets: CharacterSets, path: Path, signed: boo
 def _octets(vr: str, value: bytes, encoding: Encoding, path: Path, tag: int) -> JsonObject:
     if not value:
         return {"vr": vr}
-    if len(value) > INLINE_LIMIT or tag in PIXEL_DATA_TAGS:
+    if len(value) > INLINE_LIMIT or tag in ALWAYS_APART:
         return _bulk(vr, path, tag)
     if not encoding.little_endian:
         try:

@@ -296,10 +296,15 @@ def test_sequences_of_defined_length_nested_beyond_the_limit_end_as_un():
 
 
 def test_octets_up_to_the_limit_are_inline_and_beyond_go_by_uri():
-    data_set = element(0x00420011, "OB", b"x" * 1024) + element(0x00431001, "OB", b"x" * 1025)
+    data_set = element(0x00431000, "OB", b"x" * 1024) + element(0x00431001, "OB", b"x" * 1025)
     found = encoded(data_set)
-    assert base64.b64decode(found["00420011"]["InlineBinary"]) == b"x" * 1024
+    assert base64.b64decode(found["00431000"]["InlineBinary"]) == b"x" * 1024
     assert found["00431001"] == {"vr": "OB", "BulkDataURI": BULK + "00431001"}
+
+
+def test_an_encapsulated_document_goes_by_uri_however_short():
+    document = element(0x00420011, "OB", b"%PDF-1.4")
+    assert encoded(document)["00420011"] == {"vr": "OB", "BulkDataURI": BULK + "00420011"}
 
 
 def test_bulk_data_uris_name_the_path_through_sequences():
