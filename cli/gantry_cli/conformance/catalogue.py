@@ -9,6 +9,11 @@ from gantry_cli.conformance import (
     deletion,
     rendered_images,
     rendered_others,
+    wado_bulk,
+    wado_frames,
+    wado_load,
+    wado_metadata,
+    wado_objects,
     wado_uri,
 )
 from gantry_cli.conformance.statements import Check, checks_of
@@ -20,6 +25,11 @@ CHECKS: tuple[Check, ...] = tuple(
         deletion,
         rendered_images,
         rendered_others,
+        wado_objects,
+        wado_frames,
+        wado_metadata,
+        wado_bulk,
+        wado_load,
         wado_uri,
         commitment,
     )
