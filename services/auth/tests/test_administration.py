@@ -91,12 +91,16 @@ async def test_no_role_but_the_administrators_of_everything_administers(auth, gr
     assert refused == {f"{method} {path}" for method, path in guarded() if path not in WITH_ANY_TOKEN}
 
 
-async def test_a_change_is_recorded_with_who_made_it(auth):
+async def test_every_change_is_recorded_with_who_made_it_to_whom(auth):
     await auth.add_user()
+    await auth.add_user("bob")
+    await auth.admin("POST", "users/bob/revoke")
+    await auth.admin("POST", "users/nobody/revoke")
     await auth.service.log.flush()
     kept = [r async for _, r in read_records(auth.parts.store, auth.parts.publisher.sealer)]
     made = [(r.principal, r.operation) for r in kept if r.kind == ACCESS_KIND_CHANGE and r.principal]
-    assert made == [("client:administration", "user add")]
+    operations = ["user add alice", "user add bob", "revoke bob"]
+    assert made == [("client:administration", operation) for operation in operations]
 
 
 async def test_refused_tokens_and_secrets_are_recorded_and_not_whose_they_might_be(auth):

@@ -97,7 +97,7 @@ async def add_user(request: Request) -> Response:
             service,
             request,
             caller,
-            "user add",
+            f"user add {body.name}",
             lambda connection: accounts.add_user(connection, body.name, kept, grants, service.clock()),
         )
         return _once({"name": body.name}, "password", None if body.password else password)
@@ -120,7 +120,7 @@ async def reset_password(request: Request) -> Response:
             if body.reinstate:
                 accounts.reinstate(connection, name)
 
-        _change(service, request, caller, "user password", change)
+        _change(service, request, caller, f"user password {name}", change)
         return _once({"name": name}, "password", None if body.password else password)
 
     return _json(await web.in_thread(work))
@@ -136,7 +136,7 @@ async def set_grants(request: Request) -> Response:
         accounts.set_grants(connection, subject, grants)
         _close(service, connection, subject, "grants")
 
-    return await _changed(request, "grants", change)
+    return await _changed(request, f"grants {subject}", change)
 
 
 async def revoke_subject(request: Request) -> Response:
@@ -150,7 +150,7 @@ async def revoke_subject(request: Request) -> Response:
         accounts.revoke(connection, subject, service.clock())
         _close(service, connection, subject, "revoked")
 
-    return await _changed(request, "revoke", change)
+    return await _changed(request, f"revoke {subject}", change)
 
 
 async def reinstate_subject(request: Request) -> Response:
@@ -163,7 +163,7 @@ async def reinstate_subject(request: Request) -> Response:
         else:
             accounts.reinstate(connection, subject)
 
-    return await _changed(request, "reinstate", change)
+    return await _changed(request, f"reinstate {subject}", change)
 
 
 async def list_barred(request: Request) -> Response:
@@ -191,7 +191,7 @@ async def add_client(request: Request) -> Response:
             service,
             request,
             caller,
-            "client add",
+            f"client add {body.client_id}",
             lambda connection: accounts.add_client(
                 connection,
                 body.client_id,
@@ -222,16 +222,16 @@ async def list_entities(request: Request) -> Response:
 async def add_entity(request: Request) -> Response:
     """Register an application entity."""
     body = await _body(request, _NewEntity)
-    return await _changed(
-        request, "ae add", lambda connection: registry.add(connection, Entity(**body.model_dump())), _CREATED
-    )
+    entity = Entity(**body.model_dump())
+    operation = f"ae add {entity.ae_title}@{entity.partition}"
+    return await _changed(request, operation, lambda connection: registry.add(connection, entity), _CREATED)
 
 
 async def remove_entity(request: Request) -> Response:
     """Take an application entity out, of one partition or of all."""
     title, partition = request.path_params["title"], request.query_params.get("partition")
     return await _changed(
-        request, "ae revoke", lambda connection: registry.remove(connection, title, partition)
+        request, f"ae revoke {title}", lambda connection: registry.remove(connection, title, partition)
     )
 
 
@@ -258,7 +258,10 @@ async def _changed(request: Request, operation: str, change: Change, status: int
 
 
 def _change(service: Service, request: Request, caller: Bearer, operation: str, change: Change) -> None:
-    """Make a change of rights, recorded before it counts."""
+    """Make a change of rights, recorded before it counts.
+
+    ``operation`` names whom it is about: of one that comes twice in a window a single record is kept.
+    """
     with service.database.transaction() as connection:
         change(connection)
         service.record(
