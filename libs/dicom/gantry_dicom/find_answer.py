@@ -1,0 +1,158 @@
+"""Matches to the identifiers that answer a C-FIND (PS3.4 C.4.1.1.3.2).
+
+A match is a DICOM JSON document of the index; its identifier holds what was requested and no more,
+in the requester's character set, or in UTF-8, and labelled so, where that cannot express it.
+"""
+
+from __future__ import annotations
+
+import struct
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gantry_dicom.character_encoding import UTF_8, encode
+from gantry_dicom.dictionary import implicit_vr
+from gantry_dicom.element_headers import LONG_VRS
+from gantry_dicom.errors import GantryError
+from gantry_dicom.facts import BASE_MARK
+from gantry_dicom.find_identifier import FindRequest
+from gantry_dicom.identifiers import QUERY_RETRIEVE_LEVEL, SPECIFIC_CHARACTER_SET
+from gantry_dicom.information_models import NAMES_OF_LEVELS
+from gantry_dicom.query import Tag, TagPath
+from gantry_dicom.reencode import explicit_element
+from gantry_dicom.values import OCTET_UNITS
+
+_RETRIEVE_AE_TITLE = 0x00080054
+_ITEM = b"\xfe\xff\x00\xe0"
+_NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+# PS3.5 6.2: the longest DS.
+_LONGEST_DS = 16
+
+Element = Mapping[str, Any]
+
+
+class _NotExpressible(GantryError):
+    """The character set has no characters for a value."""
+
+
+def answer(document: bytes, request: FindRequest, retrieve_ae_title: str, *, explicit: bool) -> bytes:
+    """Return the identifier of one match, in Explicit or Implicit VR Little Endian."""
+    elements: dict[str, Element] = orjson.loads(document.replace(BASE_MARK, b""))
+    level = NAMES_OF_LEVELS[request.query.level]
+    elements[f"{_RETRIEVE_AE_TITLE:08X}"] = {"vr": "AE", "Value": [retrieve_ae_title]}
+    elements[f"{QUERY_RETRIEVE_LEVEL:08X}"] = {"vr": "CS", "Value": [level]}
+    paths = request.requested | {(_RETRIEVE_AE_TITLE,), (QUERY_RETRIEVE_LEVEL,)}
+    asked = request.identifier.specific_character_set
+    try:
+        return _Writer(explicit, asked).data_set(elements, paths)
+    except _NotExpressible:
+        return _Writer(explicit, UTF_8).data_set(elements, paths)
+
+
+def unique_value(document: bytes, tag: Tag) -> str:
+    """Return the first value of an attribute of a match, empty when there is none."""
+    element = orjson.loads(document.replace(BASE_MARK, b"")).get(f"{tag:08X}", {})
+    return str(next(iter(element.get("Value", ())), ""))
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    explicit: bool
+    specific_character_set: bytes
+
+    def data_set(self, elements: Mapping[str, Element], paths: frozenset[TagPath]) -> bytes:
+        requested = _by_first(paths)
+        requested.pop(SPECIFIC_CHARACTER_SET, None)
+        made = {tag: self.element(tag, elements.get(f"{tag:08X}"), inner) for tag, inner in requested.items()}
+        if self.specific_character_set:
+            made[SPECIFIC_CHARACTER_SET] = self._element(
+                SPECIFIC_CHARACTER_SET, "CS", self.specific_character_set
+            )
+        return b"".join(made[tag] for tag in sorted(made))
+
+    def element(self, tag: Tag, element: Element | None, inner: frozenset[TagPath]) -> bytes:
+        """Write a requested element, of a sequence the attributes ``inner``, or all when there are none."""
+        if element is None:
+            return self._element(tag, "SQ" if inner else implicit_vr(tag), b"")
+        vr = element["vr"]
+        if vr == "SQ":
+            return self._element(tag, vr, self._items(element.get("Value", ()), inner))
+        return self._element(tag, vr, self._value(vr, element))
+
+    def _items(self, values: Sequence[Mapping[str, Element]], inner: frozenset[TagPath]) -> bytes:
+        pieces = []
+        for item in values:
+            paths = inner or frozenset((int(name, 16),) for name in item)
+            requested = _by_first(paths)
+            content = b"".join(
+                self.element(tag, item.get(f"{tag:08X}"), requested[tag]) for tag in sorted(requested)
+            )
+            pieces.append(_ITEM + struct.pack("<L", len(content)) + content)
+        return b"".join(pieces)
+
+    def _value(self, vr: str, element: Element) -> bytes:
+        if "InlineBinary" in element:
+            return b64decode(element["InlineBinary"])
+        values = element.get("Value", ())
+        code = _NUMBERS.get(vr)
+        try:
+            if code is not None:
+                number = float if vr in ("FL", "FD") else int
+                return b"".join(
+                    struct.pack(f"<{code}", number(value)) for value in values if value is not None
+                )
+            if vr == "AT":
+                return b"".join(
+                    struct.pack("<HH", int(value[:4], 16), int(value[4:], 16)) for value in values
+                )
+        except (struct.error, ValueError, OverflowError):
+            return b""  # what is no number of the VR cannot be written as one
+        if vr in OCTET_UNITS:
+            return b""
+        text = "\\".join(map(_TEXTS.get(vr, _as_text), values))
+        written = encode(text, self.specific_character_set, vr)
+        if written is None:
+            if self.specific_character_set == UTF_8:
+                return text.encode("utf_8", "replace")
+            raise _NotExpressible("the character set cannot express a value")
+        return written
+
+    def _element(self, tag: Tag, vr: str, value: bytes) -> bytes:
+        made = explicit_element(tag, vr, value)
+        if self.explicit:
+            return made
+        # The same value behind a header without VR (PS3.5 7.1.3).
+        body = made[12 if vr in LONG_VRS or made[4:6] == b"UN" else 8 :]
+        return made[:4] + struct.pack("<L", len(body)) + body
+
+
+def _by_first(paths: frozenset[TagPath]) -> dict[Tag, frozenset[TagPath]]:
+    """Group paths by their first tag; what is left of a path of one tag is left out."""
+    found: dict[Tag, set[TagPath]] = {}
+    for path in paths:
+        rest = found.setdefault(path[0], set())
+        if len(path) > 1:
+            rest.add(path[1:])
+    return {tag: frozenset(rest) for tag, rest in found.items()}
+
+
+def _as_text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _person_name(value: Mapping[str, str] | None) -> str:
+    groups = [(value or {}).get(group, "") for group in _NAME_GROUPS]
+    return "=".join(groups).rstrip("=")
+
+
+def _decimal(value: object) -> str:
+    text = _as_text(value)
+    return text if len(text) <= _LONGEST_DS or not isinstance(value, float) else f"{value:.9e}"
+
+
+_TEXTS: Mapping[str, Callable[[Any], str]] = {"PN": _person_name, "DS": _decimal}
