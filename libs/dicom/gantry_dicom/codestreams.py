@@ -84,7 +84,7 @@ def true_transfer_syntax(buffer: Buffer, start: int, end: int, stated: TransferS
     return None
 
 
-def _segments(buffer: Buffer, start: int, end: int) -> list[tuple[int, int, int]]:
+def marker_segments(buffer: Buffer, start: int, end: int) -> list[tuple[int, int, int]]:
     """Return (marker, payload offset, payload length) of the segments up to the first scan."""
     found: list[tuple[int, int, int]] = []
     position = start
@@ -100,7 +100,7 @@ def _segments(buffer: Buffer, start: int, end: int) -> list[tuple[int, int, int]
 
 
 def _true_jpeg(buffer: Buffer, start: int, end: int, stated: TransferSyntax | None) -> str | None:
-    segments = _segments(buffer, start, end)
+    segments = marker_segments(buffer, start, end)
     stated_uid = stated.uid if stated is not None else ""
     scan = next((bytes(buffer[at : at + size]) for marker, at, size in segments if marker == 0xFFDA), b"")
     # The parameter after the components: predictor for lossless JPEG, NEAR for JPEG-LS.
@@ -126,7 +126,7 @@ def _true_jpeg(buffer: Buffer, start: int, end: int, stated: TransferSyntax | No
 
 def _true_jpeg_2000(buffer: Buffer, start: int, end: int, stated: TransferSyntax | None) -> str | None:
     capabilities = transformation = None
-    for marker, at, size in _segments(buffer, start, end):
+    for marker, at, size in marker_segments(buffer, start, end):
         if marker == 0xFF51 and size >= 2:
             (capabilities,) = unpack_from(">H", buffer, at)
         elif marker == 0xFF52 and size >= 10:

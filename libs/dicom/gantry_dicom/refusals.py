@@ -41,6 +41,20 @@ class Refusal(Enum):
         0x0117,
         "The SOP Instance UID is not legal",
     )
+    METADATA_MALFORMED = (
+        "metadata-malformed",
+        0xC00D,
+        0xC00D,
+        "The metadata are not well formed, or hold what is no value",
+    )
+    BULK_DATA_NOT_UNDERSTOOD = (
+        "bulk-data-not-understood",
+        0xC00E,
+        0xC00E,
+        "The bulk data are not what their media type says, or not divided into frames",
+    )
+    # A922 is what dcm4chee answers, within "data set does not match SOP class" (PS3.18 I.2.2).
+    BULK_DATA_MISSING = ("bulk-data-missing", 0xA922, 0xA922, "Bulk data that the metadata name did not come")
     DICOMDIR = ("dicomdir", 0xC00A, 0xC00A, "A DICOMDIR describes media and is not stored")
     WRONG_TRANSFER_SYNTAX = (
         "wrong-transfer-syntax",

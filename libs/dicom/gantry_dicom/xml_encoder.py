@@ -21,9 +21,9 @@ NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 _ROOT = f'<NativeDicomModel xmlns="{NAMESPACE}" xml:space="preserve">'
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 # PS3.5 6.2.1: the components of a name in their order.
-_COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 # What Char of XML 1.0 leaves out.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ESCAPED = str.maketrans(
@@ -87,15 +87,15 @@ def _content(attribute: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _name(groups: Mapping[str, str]) -> Iterator[str]:
-    for group in _GROUPS:
+    for group in GROUPS:
         text = groups.get(group, "")
         if not text:
             continue
         # A name of more components than there are keeps them all, in the last.
-        parts = text.split("^", len(_COMPONENTS) - 1)
+        parts = text.split("^", len(COMPONENTS) - 1)
         components = (
             f"<{component}>{_escaped(part)}</{component}>"
-            for component, part in zip(_COMPONENTS, parts, strict=False)
+            for component, part in zip(COMPONENTS, parts, strict=False)
             if part
         )
         yield f"<{group}>{''.join(components)}</{group}>"
