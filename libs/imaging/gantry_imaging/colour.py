@@ -29,7 +29,7 @@ def to_rgb(samples: NDArray[Any], attributes: ImageAttributes, photometric: str)
         if photometric == "ARGB":
             return np.ascontiguousarray(eight_bit[..., 1:])
         if photometric == "CMYK":
-            return np.asarray(Image.fromarray(255 - eight_bit, "CMYK").convert("RGB"))
+            return np.asarray(Image.fromarray(eight_bit, "CMYK").convert("RGB"))
     if attributes.samples_per_pixel != 3:
         raise CannotProcess("an image with this number of samples a pixel cannot be shown")
     if photometric == "HSV":

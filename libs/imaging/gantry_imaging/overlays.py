@@ -52,7 +52,10 @@ def read_overlays(
 
     ``samples`` and ``attributes`` are those of the frame, for planes within the pixel data.
     """
-    for group in GROUPS:
+    # Most objects have none; one look at the tags is faster than asking for each.
+    tags = data_set.keys()
+    present = {tag >> 16 for tag in tags if GROUPS.start << 16 <= tag < GROUPS.stop << 16}
+    for group in sorted(present & set(GROUPS)):
         embedded = _number(data_set, group, _BITS_ALLOCATED, 1) > 1 and (group, _DATA) not in data_set
         if embedded and samples is not None and attributes is not None and samples.ndim == 2:
             position = _number(data_set, group, _BIT_POSITION, -1)

@@ -79,6 +79,8 @@ def presentation_state(ds: Dataset, item: Item) -> None:
             PresentationPixelAspectRatio=[1, 1],
         )
     ]
+    # A state that left these out would turn the image's own off (PS3.4 N.2).
+    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "-1024", "1", "HU"
     ds.SoftcopyVOILUTSequence = [dataset(WindowCenter=-600, WindowWidth=1600)]
     ds.GraphicLayerSequence = [dataset(GraphicLayer="NOTES", GraphicLayerOrder=1)]
     ds.GraphicAnnotationSequence = [
