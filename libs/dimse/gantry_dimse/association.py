@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType, TracebackType
@@ -155,7 +155,12 @@ class Association:
 
     # Messages.
 
-    async def ask(self, context: PresentationContext, command: Command, data: Buffer | None = None) -> Reply:
+    async def ask(
+        self,
+        context: PresentationContext,
+        command: Command,
+        data: Buffer | AsyncIterable[Buffer] | None = None,
+    ) -> Reply:
         """Send a request that has one answer and return it.
 
         ``command`` needs no message id. As many are in the peer's hands at a time as it has
@@ -193,23 +198,56 @@ class Association:
         """Send C-CANCEL for a request of ours (PS3.7 9.3.2.3)."""
         await self.send(context, Command(CommandField.C_CANCEL, message_id_being_responded_to=message_id))
 
-    async def send(self, context: PresentationContext, command: Command, data: Buffer | None = None) -> None:
-        """Send one message; waits while the peer does not take it. Raises ``NotAssociated``."""
+    async def send(
+        self,
+        context: PresentationContext,
+        command: Command,
+        data: Buffer | AsyncIterable[Buffer] | None = None,
+    ) -> None:
+        """Send one message; waits while the peer does not take it. Raises ``NotAssociated``.
+
+        ``data`` may come in pieces, each of an even length but the last. When it ends too early,
+        or the caller leaves, the association is aborted: the peer has half a message.
+        """
         context_id, longest = context.context_id, self._maximum_sent
         async with self._sending:
             parts = list(pdus_of(context_id, encode_command(command), COMMAND | LAST, longest))
-            if data is not None:
-                size = 0
-                for part in pdus_of(context_id, data, LAST, longest):
-                    parts.append(part)
-                    size += len(part)
-                    # Heads and values come in turn; only whole PDUs are handed over.
-                    if size >= _WRITE_BATCH_BYTES and len(parts) % 2 == 0:
-                        await self._write(parts)
-                        parts, size = [], 0
-            await self._write(parts)
+            try:
+                if isinstance(data, AsyncIterable):
+                    await self._write(parts)
+                    await self._send_pieces(context_id, data)
+                else:
+                    await self._send_whole(context_id, parts, data)
+            except NotAssociated:
+                raise
+            except BaseException:
+                self.abort("a message could not be sent to its end")
+                raise
         if command.is_response:
             self._count(command)
+
+    async def _send_whole(
+        self, context_id: int, parts: list[bytes | memoryview], data: Buffer | None
+    ) -> None:
+        """Send ``parts``, and ``data`` behind them."""
+        if data is not None:
+            size = 0
+            for part in pdus_of(context_id, data, LAST, self._maximum_sent):
+                parts.append(part)
+                size += len(part)
+                # Heads and values come in turn; only whole PDUs are handed over.
+                if size >= _WRITE_BATCH_BYTES and len(parts) % 2 == 0:
+                    await self._write(parts)
+                    parts, size = [], 0
+        await self._write(parts)
+
+    async def _send_pieces(self, context_id: int, pieces: AsyncIterable[Buffer]) -> None:
+        held: Buffer = b""
+        async for piece in pieces:
+            if held:
+                await self._write(list(pdus_of(context_id, held, 0, self._maximum_sent)))
+            held = piece
+        await self._write(list(pdus_of(context_id, held, LAST, self._maximum_sent)))
 
     # Ends.
 
@@ -507,6 +545,6 @@ class Association:
         task.add_done_callback(self._tasks.discard)
 
 
-def _numbered(command: Command, message_id: int, data: Buffer | None) -> Command:
+def _numbered(command: Command, message_id: int, data: object) -> Command:
     data_set = NO_DATA_SET if data is None else DATA_SET
     return replace(command, message_id=message_id, command_data_set_type=data_set)

@@ -7,7 +7,7 @@ failure of the peer's is the status of the ``Reply``, not an error.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 
 from gantry_dimse.association import Association
 from gantry_dimse.commands import MEDIUM, Command, CommandField
@@ -28,15 +28,15 @@ async def c_store(
     sop_class_uid: str,
     sop_instance_uid: str,
     transfer_syntax_uid: str,
-    data_set: Buffer,
+    data_set: Buffer | AsyncIterable[Buffer],
     priority: int = MEDIUM,
     move_originator_application_entity_title: str | None = None,
     move_originator_message_id: int | None = None,
 ) -> Reply:
     """Send one instance (PS3.4 B).
 
-    Call it from several tasks for an association with an asynchronous operations window: as
-    many as the peer takes are then in its hands at a time.
+    ``data_set`` may come in pieces. Call it from several tasks for an association with an
+    asynchronous operations window: as many as the peer takes are then in its hands at a time.
     """
     context = association.context_for(sop_class_uid, transfer_syntax_uid)
     command = Command(

@@ -190,6 +190,52 @@ async def test_the_answer_to_a_release_waits_for_what_is_in_hand_and_the_entity(
         assert (await asking).status == SUCCESS
 
 
+async def test_a_data_set_may_come_in_pieces(listener, entity):
+    async def pieces():
+        for n in range(3):
+            yield bytes([n]) * 300_000
+        yield b"end"
+
+    async with await listener.associate() as association:
+        assert (await store(association, data=pieces())).status == SUCCESS
+        assert (await store(association, "1.2.4", data=empty())).status == SUCCESS
+    whole = b"".join(bytes([n]) * 300_000 for n in range(3)) + b"end"
+    assert entity.stored == [("1.2.3", whole), ("1.2.4", b"")]
+
+
+async def empty():
+    for nothing in ():
+        yield nothing
+
+
+async def test_a_data_set_that_ends_too_early_aborts_the_association(listener, entity):
+    async def pieces():
+        yield bytes(300_000)
+        raise OutOfResources("the disk is gone")
+
+    association = await listener.associate()
+    with pytest.raises(OutOfResources):
+        await store(association, data=pieces())
+    facts = await entity.next_end()
+    assert (facts.end.kind, facts.end.by_peer, entity.stored) == (EndKind.ABORTED, True, [])
+
+
+async def test_a_caller_that_leaves_in_the_middle_of_a_data_set_aborts_the_association(listener, entity):
+    begun = asyncio.Event()
+
+    async def pieces():
+        yield bytes(300_000)
+        begun.set()
+        await asyncio.sleep(100)
+
+    association = await listener.associate()
+    asking = asyncio.create_task(store(association, data=pieces()))
+    await begun.wait()
+    asking.cancel()
+    facts = await entity.next_end()
+    assert (facts.end.kind, facts.end.by_peer) == (EndKind.ABORTED, True)
+
+
 async def test_both_may_ask_for_release_at_once(listener, entity):
     association = await listener.associate()
     other = entity.associations[0]
