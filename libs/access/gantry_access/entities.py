@@ -41,9 +41,13 @@ class Registry:
     def __init__(self, snapshot: PolicySnapshot) -> None:
         self._open = snapshot.open_registration
         self._entries: dict[str, list[_Entry]] = {}
+        self._addresses: dict[tuple[str, str], tuple[str, int]] = {}
         for entity in snapshot.application_entities:
             entry = _Entry(_grants(entity), _networks(entity))
             self._entries.setdefault(entity.ae_title.strip(), []).append(entry)
+            if entity.host and entity.port:
+                address = (entity.host, entity.port)
+                self._addresses.setdefault((entity.ae_title.strip(), entity.partition), address)
 
     def principal(self, ae_title: str, peer_address: str) -> Principal:
         """Return the caller behind ``ae_title``. Raises ``NotAllowed``.
@@ -63,6 +67,10 @@ class Registry:
         if not grants:
             raise NotAllowed("the calling AE title is not registered with this address")
         return Principal(title, peer_address, grants)
+
+    def address(self, ae_title: str, partition: str) -> tuple[str, int] | None:
+        """Return host and port of an entity of ``partition`` that instances can be sent to, if any."""
+        return self._addresses.get((ae_title.strip(), partition))
 
 
 def _grants(entity: ApplicationEntity) -> frozenset[Grant]:

@@ -72,3 +72,11 @@ def test_a_title_may_be_registered_in_several_partitions():
     found = registry(*entities).principal("X", "10.0.0.1")
     assert (may(found), may(found, "other")) == ({"verify", "store"}, {"verify", "search"})
     assert may(registry(*entities).principal("X", "10.0.0.2"), "other") == set()
+
+
+def test_an_entity_has_an_address_in_its_own_partition_only():
+    known = ApplicationEntity(ae_title="WS ", partition="main", host="10.0.0.9", port=104)
+    found = registry(known, CT)
+    assert found.address("WS", "main") == ("10.0.0.9", 104)
+    assert found.address("WS", "other") is None
+    assert found.address("CT1", "main") is None
