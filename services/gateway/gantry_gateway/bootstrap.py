@@ -45,6 +45,8 @@ class Components:
     receiver: Receiver
     amender: Amender
     spool: Spool
+    # For requests whose instances come as metadata and bulk data.
+    metadata_slots: asyncio.Semaphore
     workers: PixelWorkers
     frames: FrameReader
     pictures: PictureMaker
@@ -103,6 +105,7 @@ def build(settings: GatewaySettings) -> Components:
         ),
         amender=Amender(store, sealer, index, settings.redis_url, wait_seconds=settings.verdict_seconds),
         spool=Spool(SpoolSettings(memory_bytes=settings.spool_memory_bytes)),
+        metadata_slots=asyncio.Semaphore(settings.stow_metadata_parallel),
         workers=workers,
         frames=frames,
         pictures=PictureMaker(frames, frames.cache),

@@ -50,6 +50,10 @@ class GatewaySettings(BaseSettings):
     # Bodies and parts above these are refused.
     stow_part_bytes: int = Field(default=4 << 30, ge=1)
     stow_body_bytes: int = Field(default=64 << 30, ge=1)
+    # Metadata of one request, where instances come as metadata and bulk data, and how many such
+    # requests are being read at a time: metadata take many times their size in memory.
+    stow_metadata_bytes: int = Field(default=32 << 20, ge=1)
+    stow_metadata_parallel: int = Field(default=2, ge=1)
     # Parts of one request being stored at a time.
     stow_parallel: int = Field(default=8, ge=1)
     # Memory for parts that are arriving; beyond it parts wait on disk or are refused.

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import orjson
+from gantry_dicom.gate import FILE_META_DIFFERS, UID_ASSIGNED
+from gantry_dicom.pixel_layout import FRAMES_MISSING
+from gantry_dicom.refusals import Refusal
+from gantry_dicom.uids import is_valid_uid
+from gantry_dicom.xml_encoder import native_model_xml
 
 # Warning Reason (0008,1196) for an instance of which another version, received earlier
 # with other bytes, stays the current one; PS3.18 I.2.1 allows additional codes.
 ANOTHER_VERSION_IS_CURRENT = 0xB00E
-# Warning Reason for an instance that names no study or series and was assigned UIDs.
-COERCED = 0xB000
-# Failure Reason for a part of another study than the one in the path (additional code).
-STUDY_MISMATCH = 0xC409
+# Warning Reason for "data set does not match SOP class", by the gate's warnings. Stored are the
+# bytes as they came, so nothing is ever coerced (B000) or left out (B006).
+WARNING_REASONS: Mapping[str, int] = dict.fromkeys((UID_ASSIGNED, FILE_META_DIFFERS, FRAMES_MISSING), 45063)
 # Failure Reasons A7xx mean "out of resources" (PS3.18 Table I.2-2).
 _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
@@ -43,6 +47,15 @@ class Failed:
 PartResult = Stored | Failed
 
 
+def failed(refusal: Refusal, sop_class_uid: str | None = None, sop_instance_uid: str | None = None) -> Failed:
+    """Return a failure for a reason of the one table; what is no UID identifies nothing."""
+    return Failed(
+        refusal.failure_reason,
+        sop_class_uid if sop_class_uid and is_valid_uid(sop_class_uid) else None,
+        sop_instance_uid if sop_instance_uid and is_valid_uid(sop_instance_uid) else None,
+    )
+
+
 def status_of(results: Sequence[PartResult]) -> HTTPStatus:
     """Return the status that Table 10.5.3-1 asks for; nothing stored for want of resources is 503."""
     failures = [result for result in results if isinstance(result, Failed)]
@@ -52,6 +65,11 @@ def status_of(results: Sequence[PartResult]) -> HTTPStatus:
         return HTTPStatus.CONFLICT
     warned = any(isinstance(result, Stored) and result.warning_reason for result in results)
     return HTTPStatus.ACCEPTED if failures or warned else HTTPStatus.OK
+
+
+def answer_xml(results: Sequence[PartResult], base_url: str) -> bytes:
+    """Return the response data set as a Native DICOM Model document."""
+    return native_model_xml(answer_body(results, base_url))
 
 
 def answer_body(results: Sequence[PartResult], base_url: str) -> bytes:

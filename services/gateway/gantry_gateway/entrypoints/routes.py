@@ -21,7 +21,7 @@ from gantry_gateway.entrypoints.context import base_url
 from gantry_gateway.entrypoints.deletion import delete
 from gantry_gateway.entrypoints.openapi import Operation, openapi_endpoint
 from gantry_gateway.entrypoints.qido import search_instances, search_series, search_studies
-from gantry_gateway.entrypoints.stow import store_instances
+from gantry_gateway.entrypoints.stow import STORABLE, store_instances
 from gantry_gateway.entrypoints.wadl import WADL, wadl_document
 from gantry_gateway.entrypoints.wado_bulkdata import (
     retrieve_all_bulkdata,
@@ -77,7 +77,7 @@ _URI = (
     *("frameNumber", "rows", "columns", "region", "windowCenter", "windowWidth", "imageQuality"),
     *("annotation", "presentationUID", "presentationSeriesUID"),
 )
-_STORED = (*_DICOM, "application/dicom")
+_STORE_ANSWERS = (*_DICOM_JSON, "application/dicom+xml")
 _SEARCH = ("limit", "offset", "includefield", "fuzzymatching")
 _RENDER = ("accept", "annotation", "iccprofile", "quality", "viewport", "window")
 
@@ -165,8 +165,12 @@ RESOURCES: tuple[Resource, ...] = (
         Operation("Search for instances of a series", _DICOM_JSON, _SEARCH),
     ),
     # PS3.18 10.5.
-    Resource("/studies", store_instances, Operation("Store instances", _DICOM_JSON, takes=_STORED), "POST"),
-    Resource(_STUDY, store_instances, Operation("Store into a study", _DICOM_JSON, takes=_STORED), "POST"),
+    Resource(
+        "/studies", store_instances, Operation("Store instances", _STORE_ANSWERS, takes=STORABLE), "POST"
+    ),
+    Resource(
+        _STUDY, store_instances, Operation("Store into a study", _STORE_ANSWERS, takes=STORABLE), "POST"
+    ),
     # PS3.18 9.
     Resource("/wado", retrieve_by_query, Operation("Retrieve by query", (DICOM, *_PICTURES, *_PAGES), _URI)),
     # PS3.18 13.

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from gantry.access.v1.access_pb2 import ACCESS_KIND_STORE
 from gantry.reception.v1.reception_pb2 import CHANNEL_STOW, Source
 from gantry_access.policy import Action
-from gantry_dicom.errors import BadRequest, GantryError, UnsupportedMediaType
+from gantry_dicom.errors import BadRequest, GantryError, NotAcceptable, UnsupportedMediaType
 from gantry_dicom.gate import GateLimits
 from gantry_telemetry.logs import get_logger
 from gantry_web.problems import RETRY_AFTER_SECONDS
@@ -16,21 +16,35 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from gantry_gateway.entrypoints.context import authorise, base_url, components, partition_of, uid_of
-from gantry_gateway.entrypoints.qido import DICOM_JSON, require_dicom_json
 from gantry_gateway.entrypoints.recording import note_access
-from gantry_gateway.media_types import parse_media_type
-from gantry_gateway.stow_answer import PartResult, Stored, answer_body, status_of
-from gantry_gateway.stow_intake import StowIntake, StowLimits
+from gantry_gateway.media_types import choose, parse_accept, parse_media_type
+from gantry_gateway.stow_answer import PartResult, Stored, answer_body, answer_xml, status_of
+from gantry_gateway.stow_intake import StowIntake
+from gantry_gateway.stow_metadata import (
+    DICOM_JSON,
+    DICOM_XML,
+    METADATA_TYPES,
+    store_metadata_alone,
+    store_metadata_parts,
+)
+from gantry_gateway.stow_parts import StowLimits
 
 log = get_logger(__name__)
 
-_DICOM = "application/dicom"
+DICOM = "application/dicom"
+# Content types of what can be stored.
+STORABLE = tuple(
+    content_type
+    for root in (DICOM, *METADATA_TYPES)
+    for content_type in (f'multipart/related; type="{root}"', root)
+)
+_TAKEN = f"the body must be one of {', '.join(STORABLE)}"
 
 
 async def store_instances(request: Request) -> Response:
     """Store the instances of the body and answer what became of each."""
     principal = authorise(request, Action.STORE)
-    require_dicom_json(request)
+    answer_type = _answer_type(request)
     parts = components(request)
     settings = parts.settings
     intake = StowIntake(
@@ -40,6 +54,7 @@ async def store_instances(request: Request) -> Response:
         limits=StowLimits(
             part_bytes=settings.stow_part_bytes,
             body_bytes=settings.stow_body_bytes,
+            metadata_bytes=settings.stow_metadata_bytes,
             parallel=settings.stow_parallel,
             verdict_seconds=settings.verdict_seconds,
             gate=GateLimits(),
@@ -50,25 +65,39 @@ async def store_instances(request: Request) -> Response:
     )
     results = await _take_in(request, intake)
     _note(request, results)
-    return _answer(results, base_url(request))
+    return _answer(results, base_url(request), answer_type)
+
+
+def _answer_type(request: Request) -> str:
+    ranges = parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
+    chosen = choose(ranges, (DICOM_JSON, "application/json", DICOM_XML))
+    if chosen is None:
+        raise NotAcceptable(f"a store is answered as {DICOM_JSON} or {DICOM_XML}")
+    return DICOM_XML if chosen == DICOM_XML else DICOM_JSON
 
 
 async def _take_in(request: Request, intake: StowIntake) -> list[PartResult]:
     header = request.headers.get("content-type")
     if header is None:
-        raise UnsupportedMediaType(f"the body must be {_DICOM} or multipart/related of it")
+        raise UnsupportedMediaType(_TAKEN)
     content_type = parse_media_type(header)
-    if content_type.essence == _DICOM:
+    slots = components(request).metadata_slots
+    if content_type.essence == DICOM:
         return await intake.store_single(_body(request))
+    if content_type.essence in METADATA_TYPES:
+        return await store_metadata_alone(intake, _body(request), content_type.essence, slots)
     if content_type.essence != "multipart/related":
-        raise UnsupportedMediaType(f"the body must be {_DICOM} or multipart/related of it")
-    # Some senders leave `type` out (RFC 2387 wants it); what they send is then judged part by part.
-    if content_type.parameters.get("type", _DICOM).lower() != _DICOM:
-        raise UnsupportedMediaType(f"parts must be {_DICOM}")
-    boundary = content_type.parameters.get("boundary")
-    if boundary is None:
-        raise BadRequest("multipart/related needs a boundary parameter")
-    return await intake.store_multipart(_body(request), boundary)
+        raise UnsupportedMediaType(_TAKEN)
+    # PS3.18 8.7.3.5.1 and RFC 2387 3.1 ask for both.
+    boundary, root = (content_type.parameters.get(name) for name in ("boundary", "type"))
+    if boundary is None or root is None:
+        raise BadRequest("multipart/related needs the parameters type and boundary")
+    root = root.strip().lower()
+    if root == DICOM:
+        return await intake.store_multipart(_body(request), boundary)
+    if root in METADATA_TYPES:
+        return await store_metadata_parts(intake, _body(request), boundary, root, slots)
+    raise UnsupportedMediaType(_TAKEN)
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
@@ -100,9 +129,10 @@ def _note(request: Request, results: list[PartResult]) -> None:
             log.warning("store_not_recorded", reason=trouble.outcome.value)
 
 
-def _answer(results: list[PartResult], base: str) -> Response:
+def _answer(results: list[PartResult], base: str, answer_type: str) -> Response:
     status = status_of(results)
-    answer = Response(answer_body(results, base), status_code=status, media_type=DICOM_JSON)
+    write = answer_xml if answer_type == DICOM_XML else answer_body
+    answer = Response(write(results, base), status_code=status, media_type=answer_type)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if any(isinstance(result, Stored) and not result.searchable for result in results):
