@@ -45,9 +45,17 @@ async def retrieve_rendered(request: Request) -> Response:
     """Answer an instance, or frames of it, as what people look at.
 
     Alone it is one picture, the first frame, or all frames as an animated GIF; in multipart each
-    frame is a part.
+    frame is a part. What is stored and cannot be shown has no acceptable form (406): the fault is
+    not this server's.
     """
     authorise(request, Action.RETRIEVE)
+    try:
+        return await _rendered(request)
+    except CannotProcess as error:
+        raise NotAcceptable(error.detail) from error
+
+
+async def _rendered(request: Request) -> Response:
     asked = parse_render_request(request.query_params)
     ranges = _ranges(request)
     numbers = parse_frame_list(request.path_params["frames"]) if "frames" in request.path_params else None
