@@ -1,121 +1,17 @@
-"""Pixel work in processes of its own, with limits of memory and time.
-
-A codec can need gigabytes, run for minutes or crash on a hostile codestream; none of that
-may reach the event loop, end the gateway or fail another caller's frame.
-"""
+"""Pixel work in processes of its own, which end with the gateway."""
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
 import os
-import resource
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import ParamSpec, TypeVar
+from functools import partial
 
-from gantry_dicom.errors import CannotProcess, GantryError
-from gantry_telemetry import metrics
-from gantry_telemetry.logs import get_logger
+from gantry_imaging import workers
 from gantry_web.lifeline import end_with_parent
 
-log = get_logger(__name__)
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-JOBS = metrics.counter("gantry_pixel_jobs", "Frames decoded or rendered", ("outcome",))
-
-
-class PixelWorkers:
-    """Processes that take one job at a time; each is started with its first job.
-
-    Each process is an executor of its own, so that a job that has to be ended, or that ends its
-    process, takes nobody else's with it.
-    """
+class PixelWorkers(workers.PixelWorkers):
+    """``gantry_imaging.workers.PixelWorkers`` of this service."""
 
     def __init__(self, processes: int, *, memory_bytes: int, seconds: float) -> None:
-        self._workers = [_Worker(memory_bytes, seconds) for _ in range(processes)]
-        # Last in, first out: a process that runs already is taken before one that must start.
-        self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
-        for worker in self._workers:
-            self._idle.put_nowait(worker)
-
-    async def run(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run ``job`` in a worker and return its result.
-
-        Raises the ``GantryError`` that the job raised, and ``CannotProcess`` when it failed
-        otherwise, exceeded its time or memory or took its worker down.
-        """
-        worker = await self._idle.get()
-        # A caller that leaves now leaves its job: the worker is idle only when that is done.
-        return await asyncio.shield(asyncio.ensure_future(self._run_on(worker, job, *args, **kwargs)))
-
-    async def _run_on(self, worker: _Worker, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await worker.run(job, *args, **kwargs)
-        finally:
-            self._idle.put_nowait(worker)
-
-    def close(self) -> None:
-        """End the workers."""
-        for worker in self._workers:
-            worker.end()
-
-
-class _Worker:
-    """One process, replaced when a job ruins it."""
-
-    def __init__(self, memory_bytes: int, seconds: float) -> None:
-        self._memory_bytes = memory_bytes
-        self._seconds = seconds
-        self._process: ProcessPoolExecutor | None = None
-
-    async def run(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        if self._process is None:
-            self._process = ProcessPoolExecutor(
-                1,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_prepare,
-                initargs=(self._memory_bytes,),
-            )
-        future = asyncio.wrap_future(self._process.submit(job, *args, **kwargs))
-        try:
-            result = await asyncio.wait_for(future, self._seconds)
-        except GantryError:
-            JOBS.labels("refused").inc()
-            raise
-        except TimeoutError as error:
-            self.end()
-            JOBS.labels("timeout").inc()
-            raise CannotProcess("the frame took too long to decode") from error
-        except BrokenProcessPool as error:
-            self.end()
-            JOBS.labels("crashed").inc()
-            log.warning("pixel_worker_died")
-            raise CannotProcess("the frame could not be decoded") from error
-        except MemoryError as error:
-            JOBS.labels("memory").inc()
-            raise CannotProcess("the frame needs more memory than allowed") from error
-        except Exception as error:
-            # Codecs and pydicom raise whatever their parts raise on data that makes no sense.
-            JOBS.labels("failed").inc()
-            log.warning("pixel_job_failed", error=type(error).__name__)
-            raise CannotProcess("the frame could not be decoded") from error
-        JOBS.labels("done").inc()
-        return result
-
-    def end(self) -> None:
-        executor, self._process = self._process, None
-        if executor is None:
-            return
-        # The executor has no public way to end a running job.
-        for process in list((executor._processes or {}).values()):  # noqa: SLF001
-            process.kill()
-        executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _prepare(memory_bytes: int) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    end_with_parent(lambda: os._exit(1))
+        end = partial(end_with_parent, partial(os._exit, 1))
+        super().__init__(processes, memory_bytes=memory_bytes, seconds=seconds, prepare=end)
