@@ -136,6 +136,12 @@ def test_a_state_of_the_pack_is_rendered_as_its_image(web):
     assert web.get(f"{state}/frames/1/rendered", PNG).status_code == 406
 
 
+def test_overlays_of_a_state_are_shown_on_its_image(web):
+    image, state = from_pack(web, "weasis/overlay.dcm", "weasis/prOverlay.dcm")
+    own, both = (np.asarray(shown(web.get(f"{path}/rendered", PNG))) for path in (image, state))
+    assert (both == 255).sum() > (own == 255).sum() + 1000
+
+
 def test_a_state_whose_images_are_not_here_says_so(web):
     path = stored(web, *generate_study(8105, "PR"))
     assert web.get(f"{path}/rendered", JPEG).status_code == 404

@@ -152,9 +152,8 @@ def _animation(
 
 
 async def _report(request: Request, instance: StoredInstance, media_type: str) -> Part:
-    base = base_url(request)
-    report = read_report((await _document_of(request, instance)).replace(BASE_MARK, base.encode()))
-    page = report_html(report, base) if media_type == HTML else report_text(report)
+    report = read_report(await _document_of(request, instance))
+    page = report_html(report, base_url(request)) if media_type == HTML else report_text(report)
     content_type = f"{media_type}; charset=utf-8"
 
     async def make() -> Made:
@@ -186,4 +185,4 @@ async def _document_of(request: Request, instance: StoredInstance) -> bytes:
     )
     if not answer.objects:
         raise NotFound("nothing is stored under these UIDs")
-    return answer.objects[0]
+    return answer.objects[0].replace(BASE_MARK, base_url(request).encode())
