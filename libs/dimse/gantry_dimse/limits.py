@@ -25,7 +25,7 @@ class Limits:
     # The ARTIM timer (PS3.8 9.1.5), also for connecting and the TLS handshake.
     artim_seconds: float = 15.0
     # The same timer where the peer is to close the connection: all is said, nobody waits for it.
-    closing_seconds: float = 5.0
+    closing_seconds: float = 2.0
     # An association without an operation in hand on which nothing arrives is aborted after this.
     idle_seconds: float = 300.0
     # One PDU may take this long to arrive, and to be taken by the peer.

@@ -16,9 +16,6 @@ from gantry_dimse.transport import describe
 
 log = get_logger(__name__)
 
-# Connections taken from the socket at one go, so that a flood of them leaves time for others.
-_ACCEPTED_AT_ONCE = 16
-
 
 class Listener:
     """Takes connections from a socket that listens; several processes may share it.
@@ -44,6 +41,8 @@ class Listener:
         self._maximum_unassociated = maximum_unassociated
         self._loop = asyncio.get_running_loop()
         self._accepting = False
+        self._delay = 0.0
+        self._delayed: asyncio.TimerHandle | None = None
         # In the order they came, each with what opens it.
         self._connections: dict[Association, asyncio.Task[None]] = {}
 
@@ -52,14 +51,22 @@ class Listener:
         """The associations that are being negotiated or are established."""
         return [each for each in self._connections if each.request is not None and not each.over]
 
-    def accept(self, *, accepting: bool) -> None:
-        """Say whether connections are taken from the socket."""
-        if accepting != self._accepting:
-            self._accepting = accepting
-            if accepting:
-                self._loop.add_reader(self._socket.fileno(), self._take)
-            else:
-                self._loop.remove_reader(self._socket.fileno())
+    def accept(self, *, accepting: bool, delay: float = 0.0) -> None:
+        """Say whether connections are taken from the socket.
+
+        With ``delay`` one is taken only when no other process has, that many seconds after it came.
+        """
+        self._delay = delay
+        if accepting == self._accepting:
+            return
+        self._accepting = accepting
+        if accepting:
+            self._loop.add_reader(self._socket.fileno(), self._ready)
+        else:
+            self._loop.remove_reader(self._socket.fileno())
+            if self._delayed is not None:
+                self._delayed.cancel()
+                self._delayed = None
 
     async def close(self, drain_seconds: float) -> None:
         """Take no more connections and end the associations; see ``Association.drain``."""
@@ -72,22 +79,31 @@ class Listener:
         await asyncio.gather(*(association.drain(drain_seconds) for association in connections))
         await asyncio.gather(*(association.wait_closed() for association in connections))
 
+    def _ready(self) -> None:
+        if not self._delay:
+            self._take()
+            return
+        self._loop.remove_reader(self._socket.fileno())
+        self._delayed = self._loop.call_later(self._delay, self._take_late)
+
+    def _take_late(self) -> None:
+        self._delayed = None
+        self._loop.add_reader(self._socket.fileno(), self._ready)
+        self._take()
+
     def _take(self) -> None:
-        for _ in range(_ACCEPTED_AT_ONCE):
-            if not self._accepting:
-                return
-            try:
-                connection, _ = self._socket.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return  # another process was faster, or the peer has gone
-            except OSError as error:
-                log.warning("connection_not_accepted", reason=type(error).__name__)
-                return
-            connection.setblocking(False)
-            association = Association(self._entity)
-            association.on_closed = self._forget
-            self._connections[association] = self._loop.create_task(self._open(association, connection))
-            self._make_room()
+        try:
+            connection, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another process was faster, or the peer has gone
+        except OSError as error:
+            log.warning("connection_not_accepted", reason=type(error).__name__)
+            return
+        connection.setblocking(False)
+        association = Association(self._entity)
+        association.on_closed = self._forget
+        self._connections[association] = self._loop.create_task(self._open(association, connection))
+        self._make_room()
 
     async def _open(self, association: Association, connection: socket.socket) -> None:
         peer = _peer_of(connection)

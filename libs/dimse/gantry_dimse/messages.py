@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from gantry_dimse.negotiation import AbortReason, PresentationContext
 from gantry_dimse.pdus import PduType
 from gantry_dimse.reader import COMMAND, LAST
 
-Buffer = bytes | bytearray | memoryview
+Buffer = bytes | bytearray | memoryview | mmap.mmap
 
 # The head of a P-DATA-TF PDU with one presentation data value.
 _HEAD = struct.Struct(">BxLLBB")

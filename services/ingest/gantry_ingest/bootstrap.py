@@ -12,8 +12,8 @@ from gantry_messaging.verdicts import VerdictListener
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
 from gantry_reception.receiver import Receiver
-from gantry_reception.settings import ReceiverSettings
-from gantry_reception.threads import ThreadedReceiver
+from gantry_reception.settings import ReceiverSettings, SpoolSettings
+from gantry_reception.spool import Spool
 from gantry_telemetry import configure
 
 from gantry_ingest.settings import IngestSettings
@@ -25,10 +25,16 @@ from gantry_ingest.store import StoreService
 class WorkerParts:
     """What a worker process runs on."""
 
-    receiver: ThreadedReceiver
+    receiver: Receiver
     access: Access
+    spool: Spool
     store_service: StoreService
     settling: Settling
+
+    async def close(self) -> None:
+        """Close what keeps records, the batch first."""
+        await self.receiver.close()
+        await self.access.close()
 
 
 def configure_process(settings: IngestSettings) -> None:
@@ -36,8 +42,8 @@ def configure_process(settings: IngestSettings) -> None:
     configure("ingest", settings.log_level, settings.otlp_endpoint)
 
 
-def build_worker(settings: IngestSettings) -> WorkerParts:
-    """Build a worker's parts; connects to nothing, so that a worker starts in an outage."""
+async def build_worker(settings: IngestSettings) -> WorkerParts:
+    """Build a worker's parts; waits for no server, so that a worker starts in an outage."""
     sealer = Sealer.from_text(settings.seal_keys)
     verdicts = VerdictListener(settings.redis_url, sealer)
 
@@ -47,22 +53,25 @@ def build_worker(settings: IngestSettings) -> WorkerParts:
             options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
         )
 
-    def make() -> Receiver:
-        return Receiver(
-            open_objects(),
-            sealer,
-            IndexPublisher(settings.redis_url, sealer),
-            ReceiverSettings(lease_seconds=settings.lease_seconds, store_id=settings.store_id),
-        )
-
-    receiver = ThreadedReceiver(make).start()
-    access = receiver.run(_start_access(settings, open_objects, sealer))
-    receiver.run(verdicts.start())
+    receiver = Receiver(
+        open_objects(),
+        sealer,
+        IndexPublisher(settings.redis_url, sealer),
+        ReceiverSettings(lease_seconds=settings.lease_seconds, store_id=settings.store_id),
+    )
+    access = await _start_access(settings, open_objects, sealer)
+    await verdicts.start()
+    spool = SpoolSettings(
+        memory_bytes=settings.memory_bytes,
+        disk_bytes=settings.spool_bytes,
+        folder=settings.spool_folder or None,
+    )
     return WorkerParts(
         receiver,
         access,
+        Spool(spool),
         StoreService(receiver, access, GateLimits(), lambda: verdicts.reply_to),
-        Settling(verdicts, receiver.run, seconds=settings.settle_seconds),
+        Settling(verdicts, seconds=settings.settle_seconds),
     )
 
 

@@ -1,7 +1,7 @@
-"""Which presentation contexts the listener supports: storage of everything.
+"""Which presentation contexts the listener accepts: storage of everything.
 
 An object is no less worth keeping because its SOP class is retired, private, or newer than the
-library that negotiates: every abstract syntax that is storage, or that pynetdicom does not
+dictionary that we have: every abstract syntax that is storage, or that the dictionary does not
 know, is accepted, in the transfer syntax that the requestor prefers (PS3.8 9.3.3.2 leaves the
 choice to the acceptor): what is sent is what is stored. Whether the data set is sound, and
 really in that syntax, the admission gate decides.
@@ -10,33 +10,29 @@ really in that syntax, the admission gate decides.
 from __future__ import annotations
 
 from gantry_dicom.transfer_syntaxes import TRANSFER_SYNTAXES
-from pynetdicom import (
-    AE,
-    AllStoragePresentationContexts,
-    NonPatientObjectPresentationContexts,
-    _config,
-)
+from gantry_dimse.negotiation import VERIFICATION, ContextResult, ProposedContext
+from pydicom.uid import UID_dictionary  # type: ignore[attr-defined] # it is public all the same
 
-VERIFICATION = "1.2.840.10008.1.1"
+__all__ = ["VERIFICATION", "choose", "is_storage"]
 
-
-def add_supported_contexts(ae: AE) -> None:
-    """Add Verification and all of storage to ``ae``, that of objects of no patient too (PS3.4 GG)."""
-    ae.add_supported_context(VERIFICATION)
-    transfer_syntaxes = list(TRANSFER_SYNTAXES)
-    for context in (*AllStoragePresentationContexts, *NonPatientObjectPresentationContexts):
-        ae.add_supported_context(str(context.abstract_syntax), transfer_syntaxes)
+# Names of the dictionary that speak of storage and are no storage of instances: a service about
+# it (PS3.4 J), and the directory of a medium (PS3.10).
+_NOT_STORAGE = ("Commitment", "Media Storage")
 
 
-def take_whatever_is_sent() -> None:
-    """Set up pynetdicom, for this process, to accept unknown SOP classes and to pass on illegal UIDs.
-
-    Its own check of UIDs would abort the association; the gate's refusal of the one instance
-    leaves it usable (PS3.4 B.2.3).
-    """
-    _config.UNRESTRICTED_STORAGE_SERVICE = True
-    _config.VALIDATORS["UI"] = _pass
+def is_storage(sop_class_uid: str) -> bool:
+    """Tell whether instances of a SOP class are stored by C-STORE; so it is for one we do not know."""
+    name, kind, *_ = UID_dictionary.get(sop_class_uid, ("", "SOP Class"))
+    if not name:
+        return True
+    return kind == "SOP Class" and "Storage" in name and not any(word in name for word in _NOT_STORAGE)
 
 
-def _pass(_value: str) -> tuple[bool, str]:
-    return True, ""
+def choose(context: ProposedContext) -> str | ContextResult:
+    """Return the transfer syntax in which a context is accepted, or why it is not."""
+    if context.abstract_syntax != VERIFICATION and not is_storage(context.abstract_syntax):
+        return ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED
+    for transfer_syntax in context.transfer_syntaxes:
+        if transfer_syntax in TRANSFER_SYNTAXES:
+            return transfer_syntax
+    return ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED

@@ -44,17 +44,26 @@ class IngestSettings(BaseSettings):
     lease_seconds: float = 120.0
     # Associations at a time over all workers of the listener.
     maximum_associations: int = Field(default=200, ge=1)
+    # Of these, associations that have one calling AE title; 0 sets no limit of its own.
+    maximum_associations_per_title: int = Field(default=0, ge=0)
+    # Operations in hand on one association whose peer asks for an asynchronous window.
+    maximum_operations: int = Field(default=16, ge=1)
     # Connections a worker holds that have not sent their A-ASSOCIATE-RQ yet.
     maximum_unassociated: int = Field(default=256, ge=1)
     # The ARTIM timer (PS3.8 9.1.5): how long a connection may take to send A-ASSOCIATE-RQ.
     artim_seconds: float = 15.0
     # An association that neither sends nor is sent anything is aborted after this long.
     idle_seconds: float = 300.0
-    dimse_seconds: float = 60.0
+    # How long one PDU may take to arrive, or to be taken by the peer.
+    pdu_seconds: float = 60.0
     # What we take in one PDU (PS3.8 D.1); 0 would let the peer choose, so it is not allowed.
     maximum_pdu_bytes: int = Field(default=256 << 10, ge=16 << 10, le=1 << 20)
-    # Data sets that a worker holds in memory while they arrive; beyond it associations are aborted.
-    memory_bytes: int = 1 << 30
+    # Data sets in hand of a worker, in memory and, the longer ones, in unlinked files; beyond it
+    # instances are refused with A700.
+    memory_bytes: int = 256 << 20
+    spool_bytes: int = 32 << 30
+    # Where the files are; must not be a file system in memory. Empty: the system's choice.
+    spool_folder: str = ""
     # How long the answer to A-RELEASE may wait for the index to have what was sent.
     settle_seconds: float = 2.0
     # How long a stopping worker lets the operations in hand finish.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 # Verdicts that came early are kept for a while by the listener; older ones would be waited
@@ -32,16 +32,9 @@ class Settling:
     """Remembers what each association stored lately and waits for the index to have it."""
 
     def __init__(
-        self,
-        verdicts: Verdicts,
-        run: Callable[[Coroutine[Any, Any, None]], None],
-        *,
-        seconds: float,
-        clock: Callable[[], float] = time.monotonic,
+        self, verdicts: Verdicts, *, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """``run`` blocks until a coroutine has ended on the loop that ``verdicts`` belongs to."""
         self._verdicts = verdicts
-        self._run = run
         self._seconds = seconds
         self._clock = clock
         self._stored: WeakKeyDictionary[object, deque[tuple[float, str]]] = WeakKeyDictionary()
@@ -51,18 +44,13 @@ class Settling:
         keys = self._stored.setdefault(association, deque(maxlen=_RECENT_INSTANCES))
         keys.append((self._clock(), object_key))
 
-    def settle(self, association: object) -> None:
+    async def settle(self, association: object) -> None:
         """Wait until the index has decided about what ``association`` sent, or time is up."""
-        keys = self._stored.pop(association, None)
-        if not keys:
-            return
         oldest = self._clock() - _RECENT_SECONDS
-        self._run(self._wait([key for stored_at, key in keys if stored_at >= oldest]))
-
-    async def _wait(self, object_keys: list[str]) -> None:
+        keys = [key for stored_at, key in self._stored.pop(association, ()) if stored_at >= oldest]
         try:
             async with asyncio.timeout(self._seconds):
-                for object_key in object_keys:
+                for object_key in keys:
                     if await self._verdicts.wait(object_key, self._seconds) is None:
                         return
         except TimeoutError:

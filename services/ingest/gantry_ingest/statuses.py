@@ -6,13 +6,10 @@ from collections.abc import Mapping
 
 from gantry_dicom.errors import GantryError, Outcome
 from gantry_dicom.refusals import Refused
+from gantry_dimse.statuses import NOT_AUTHORISED, PROCESSING_FAILURE
 
-SUCCESS = 0x0000
-# PS3.7 C.5.24: refused, not authorised.
-NOT_AUTHORISED = 0x0124
 # Warning: coercion of data elements (PS3.4 B.2.3); the object is kept as sent.
 COERCED = 0xB000
-PROCESSING_FAILURE = 0x0110
 
 C_STORE_STATUSES: Mapping[Outcome, int] = {
     Outcome.BAD_REQUEST: 0xC000,  # cannot understand

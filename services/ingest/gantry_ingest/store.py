@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gantry.access.v1.access_pb2 import ACCESS_KIND_STORE
@@ -14,12 +16,14 @@ from gantry_access.policy import Decision, Principal
 from gantry_dicom.errors import GantryError
 from gantry_dicom.gate import UID_ASSIGNED, Admission, Expected, GateLimits, admit_data_set
 from gantry_dicom.refusals import Refused
+from gantry_dimse.statuses import PROCESSING_FAILURE, SUCCESS
+from gantry_objectstore.store import Buffer
 from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import current_traceparent, span
 
 from gantry_ingest.access import C_STORE, Caller, allow
-from gantry_ingest.statuses import COERCED, PROCESSING_FAILURE, SUCCESS, c_store_status
+from gantry_ingest.statuses import COERCED, c_store_status
 
 log = get_logger(__name__)
 
@@ -28,13 +32,17 @@ BYTES = metrics.counter("gantry_dimse_stored_bytes", "Bytes of data sets acknowl
 DURATION = metrics.histogram("gantry_dimse_store_seconds", "From the complete C-STORE request to its status")
 
 
-class BlockingReceiver(Protocol):
-    """The ack contract, for a caller that is a thread."""
+# Walking a data set holds the event loop for a millisecond or two a megabyte at worst.
+_INLINE_BYTES = 1 << 20
 
-    def receive(
+
+class InstanceReceiver(Protocol):
+    """The ack contract; ``gantry_reception.receiver.Receiver`` is one."""
+
+    async def receive(
         self,
         admission: Admission,
-        buffer: memoryview,
+        buffer: Buffer,
         source: Source,
         *,
         partition: str,
@@ -52,7 +60,8 @@ class StoreRequest:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    data_set: memoryview
+    # Gives the data set; raises the ``GantryError`` for which it could not be taken.
+    take: Callable[[], Buffer]
     partition: str
     calling_ae_title: str
     called_ae_title: str
@@ -71,13 +80,13 @@ class StoreAnswer:
 class StoreService:
     """What answers C-STORE requests."""
 
-    receiver: BlockingReceiver
+    receiver: InstanceReceiver
     access: Access
     limits: GateLimits
     # Names the channel on which verdicts are awaited; empty while there is none.
     reply_to: Callable[[], str]
 
-    def store(self, request: StoreRequest) -> StoreAnswer:
+    async def store(self, request: StoreRequest) -> StoreAnswer:
         """Store one data set; never raises.
 
         Success is returned only after the ack contract holds (DESIGN: durable object, journal
@@ -85,25 +94,20 @@ class StoreService:
         """
         started = time.perf_counter()
         with span("dimse.c_store", sop_class_uid=request.sop_class_uid):
-            answer = self._store(request)
+            answer = await self._store(request)
         DURATION.observe(time.perf_counter() - started)
         STORED.labels(f"{answer.status:04X}").inc()
         return answer
 
-    def _store(self, request: StoreRequest) -> StoreAnswer:
+    async def _store(self, request: StoreRequest) -> StoreAnswer:
         try:
             caller = Caller(request.calling_ae_title, request.peer_address, request.partition)
             principal, decision = allow(self.access, caller, C_STORE)
-            admission = admit_data_set(
-                request.data_set,
-                request.transfer_syntax_uid,
-                expected=Expected(request.sop_class_uid, request.sop_instance_uid),
-                limits=self.limits,
-                source_ae_title=request.calling_ae_title,
-            )
-            reception = self.receiver.receive(
+            data_set = request.take()
+            admission = await self._admit(request, data_set)
+            reception = await self.receiver.receive(
                 admission,
-                request.data_set,
+                data_set,
                 _source(request),
                 partition=request.partition,
                 traceparent=current_traceparent(),
@@ -125,6 +129,19 @@ class StoreService:
         BYTES.inc(reception.size)
         status = COERCED if UID_ASSIGNED in reception.warnings else SUCCESS
         return StoreAnswer(status, reception.object_key)
+
+    async def _admit(self, request: StoreRequest, data_set: Buffer) -> Admission:
+        admit = partial(
+            admit_data_set,
+            data_set,
+            request.transfer_syntax_uid,
+            expected=Expected(request.sop_class_uid, request.sop_instance_uid),
+            limits=self.limits,
+            source_ae_title=request.calling_ae_title,
+        )
+        if memoryview(data_set).nbytes <= _INLINE_BYTES:
+            return admit()
+        return await asyncio.to_thread(admit)
 
     def _note(self, principal: Principal, decision: Decision, partition: str, reception: Reception) -> None:
         try:

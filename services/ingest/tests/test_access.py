@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import re
 from dataclasses import replace
 
 import pytest
@@ -11,8 +10,8 @@ from gantry_access.audit_chain import read_records, verify
 from gantry_access.policy import Action
 from gantry_dicom.gate import admit
 from gantry_ingest.access import C_ECHO, C_STORE, SERVICE_ACTIONS
+from gantry_ingest.archive import SERVICES
 from gantry_ingest.contexts import VERIFICATION
-from gantry_ingest.entrypoints.worker import Worker
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import open_store
@@ -110,9 +109,7 @@ def store_one(peer, item):
 
 def bound_services():
     """Return the DIMSE services that the listener has a handler for, from the listener itself."""
-    handlers = Worker._handlers(object.__new__(Worker))
-    names = [event.name.removeprefix("EVT_") for event, _ in handlers]
-    return {name.replace("_", "-") for name in names if re.match("[CN]_", name)}
+    return {field.name.replace("_", "-") for field in SERVICES}
 
 
 def test_every_service_that_has_a_handler_says_what_it_needs():

@@ -6,7 +6,7 @@ from gantry_ingest.settling import Settling
 
 
 class Association:
-    """Stands for pynetdicom's: only its identity matters."""
+    """Only its identity matters."""
 
 
 class Verdicts:
@@ -24,50 +24,50 @@ class Verdicts:
 
 
 def settling(verdicts, clock=lambda: 0.0):
-    return Settling(verdicts, asyncio.run, seconds=0.3, clock=clock)
+    return Settling(verdicts, seconds=0.3, clock=clock)
 
 
-def test_a_release_waits_for_everything_the_association_stored():
+async def test_a_release_waits_for_everything_the_association_stored():
     verdicts = Verdicts({"a": 0.01, "b": 0.01})
     subject, association = settling(verdicts), Association()
     subject.note(association, "a")
     subject.note(association, "b")
-    subject.settle(association)
+    await subject.settle(association)
     assert verdicts.asked == ["a", "b"]
 
 
-def test_another_associations_instances_are_not_waited_for():
+async def test_another_associations_instances_are_not_waited_for():
     verdicts = Verdicts({"a": 0.01})
     subject, association, other = settling(verdicts), Association(), Association()
     subject.note(other, "a")
-    subject.settle(association)
+    await subject.settle(association)
     assert verdicts.asked == []
 
 
-def test_the_first_missed_verdict_ends_the_wait():
+async def test_the_first_missed_verdict_ends_the_wait():
     verdicts = Verdicts({"b": 0.01})
     subject, association = settling(verdicts), Association()
     for key in ("a", "b", "c"):
         subject.note(association, key)
-    subject.settle(association)
+    await subject.settle(association)
     assert verdicts.asked == ["a"]
 
 
-def test_all_waits_together_are_bounded():
+async def test_all_waits_together_are_bounded():
     verdicts = Verdicts({str(n): 0.2 for n in range(20)})
     subject, association = settling(verdicts), Association()
     for n in range(20):
         subject.note(association, str(n))
-    subject.settle(association)
+    await subject.settle(association)
     assert len(verdicts.asked) <= 2
 
 
-def test_what_was_stored_long_ago_is_not_waited_for():
+async def test_what_was_stored_long_ago_is_not_waited_for():
     now = [0.0]
     verdicts = Verdicts({"old": 0.01, "new": 0.01})
     subject, association = settling(verdicts, lambda: now[0]), Association()
     subject.note(association, "old")
     now[0] = 60.0
     subject.note(association, "new")
-    subject.settle(association)
+    await subject.settle(association)
     assert verdicts.asked == ["new"]

@@ -1,36 +1,57 @@
-"""How many associations each worker of one listener has, in memory they share."""
+"""How many associations each worker of one listener has, and whose, in memory they share."""
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
-import struct
+from collections.abc import Collection
 
-_COUNT = struct.Struct("=i")
+_ENTRY_BYTES = 8
 
 
 class AssociationSlots:
-    """One counter a worker; each writes its own and reads all.
+    """A row of entries a worker, one entry an association; each writes its own row and reads all.
 
-    The memory is an unlinked file whose descriptor the workers inherit.
+    An entry stands for a calling AE title; 0 is free. The memory is an unlinked file whose
+    descriptor the workers inherit. The peers of one association are counted right after it is
+    entered, so that of two that come at once in two workers both see both.
     """
 
-    def __init__(self, descriptor: int, workers: int) -> None:
-        self._memory = mmap.mmap(descriptor, workers * _COUNT.size)
-        self._workers = workers
+    def __init__(self, descriptor: int, workers: int, entries: int) -> None:
+        self._entries = entries
+        self._memory = memoryview(mmap.mmap(descriptor, workers * entries * _ENTRY_BYTES)).cast("Q")
 
     @staticmethod
-    def create(workers: int) -> int:
-        """Return the descriptor of new shared memory for ``workers`` counters."""
+    def create(workers: int, entries: int) -> int:
+        """Return the descriptor of new shared memory for ``workers`` rows of ``entries``."""
         descriptor = os.memfd_create("association-slots", 0)
-        os.ftruncate(descriptor, workers * _COUNT.size)
+        os.ftruncate(descriptor, workers * entries * _ENTRY_BYTES)
         os.set_inheritable(descriptor, True)
         return descriptor
 
-    def publish(self, worker: int, count: int) -> None:
-        """Record that ``worker`` has ``count`` associations."""
-        _COUNT.pack_into(self._memory, worker * _COUNT.size, count)
+    def publish(self, worker: int, calling_ae_titles: Collection[str]) -> None:
+        """Record which associations ``worker`` has; what does not fit into its row is left out."""
+        entries = [_entry(title) for title in calling_ae_titles][: self._entries]
+        row = worker * self._entries
+        for n, entry in enumerate(entries + [0] * (self._entries - len(entries))):
+            self._memory[row + n] = entry
 
     def total(self) -> int:
         """Return the number of associations of all workers."""
-        return sum(_COUNT.unpack_from(self._memory, n * _COUNT.size)[0] for n in range(self._workers))
+        return sum(self.counts())
+
+    def counts(self) -> list[int]:
+        """Return the number of associations of each worker."""
+        entries = self._memory.tolist()
+        rows = (entries[n : n + self._entries] for n in range(0, len(entries), self._entries))
+        return [self._entries - row.count(0) for row in rows]
+
+    def of_title(self, calling_ae_title: str) -> int:
+        """Return how many of them ``calling_ae_title`` has."""
+        return self._memory.tolist().count(_entry(calling_ae_title))
+
+
+def _entry(calling_ae_title: str) -> int:
+    digest = hashlib.blake2b(calling_ae_title.encode(), digest_size=_ENTRY_BYTES).digest()
+    return int.from_bytes(digest, "little") or 1

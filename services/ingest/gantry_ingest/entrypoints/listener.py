@@ -36,7 +36,7 @@ class Listener:
             (settings.dimse_host, settings.dimse_port), backlog=_BACKLOG, reuse_port=False
         )
         self._socket.set_inheritable(True)
-        self._slots = AssociationSlots.create(settings.dimse_workers)
+        self._slots = AssociationSlots.create(settings.dimse_workers, settings.maximum_associations)
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._started: dict[int, float] = {}
 
@@ -72,11 +72,17 @@ class Listener:
     def _replace(self, number: int, dead: subprocess.Popen[bytes]) -> None:
         forget_worker(dead.pid)
         log.error("worker_died", worker=number, exit_code=dead.returncode)
-        AssociationSlots(self._slots, self._settings.dimse_workers).publish(number, 0)
+        self._forget_associations(number)
         if time.monotonic() - self._started[number] < _QUICK_DEATH_SECONDS:
             self._stopping.wait(_RESTART_DELAY_SECONDS)
         if not self._stopping.is_set():
             self._start(number)
+
+    def _forget_associations(self, number: int) -> None:
+        settings = self._settings
+        AssociationSlots(self._slots, settings.dimse_workers, settings.maximum_associations).publish(
+            number, ()
+        )
 
     def _shut_down(self) -> None:
         for worker in self._workers.values():
