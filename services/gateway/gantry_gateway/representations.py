@@ -243,6 +243,11 @@ def _can_decode_all(stored: str, table: FrameTable) -> bool:
     return table.kind == "none" or (can_decode(stored) and table.count == table.stated_count)
 
 
+def labelled_syntax(content_type: str) -> str:
+    """Return the transfer syntax that a Content-Type of ours names."""
+    return content_type.rpartition("transfer-syntax=")[2]
+
+
 def _sent_as_stored(stored: str) -> str:
     """Return the transfer syntax of frames that are sent as they lie."""
     return EXPLICIT_VR_LITTLE_ENDIAN if stored in NATIVE_TRANSFER_SYNTAXES else stored

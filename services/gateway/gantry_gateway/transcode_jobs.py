@@ -1,7 +1,11 @@
-"""The transcoding jobs that run in pixel workers: plain functions of bytes, importable by name."""
+"""The jobs of retrieval that run in pixel workers: plain functions of bytes, importable by name."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import orjson
+from gantry_dicom.dicomdir import FileEntry, build_dicomdir
 from gantry_dicom.header import DataSetHeader
 from gantry_imaging import transcode
 from gantry_imaging.attributes import ImageAttributes
@@ -30,3 +34,12 @@ def frame_to_codestream(
 def outline(meta: bytes, header: DataSetHeader, frames: int, target: str) -> Outline:
     """Return an object in another transfer syntax without its frames; raises ``CannotProcess``."""
     return transcode.outline(meta, header, frames, target)
+
+
+def directory_of(documents: Sequence[bytes], entries: Mapping[str, tuple[tuple[str, ...], str]]) -> bytes:
+    """Return the DICOMDIR of the instances that ``entries`` has by SOP Instance UID."""
+    return build_dicomdir(
+        FileEntry(document, *entries[uid])
+        for document in documents
+        if (uid := orjson.loads(document)["00080018"]["Value"][0]) in entries
+    )

@@ -63,6 +63,7 @@ class Resource:
 _DICOM_JSON = ("application/dicom+json",)
 _DICOM = ('multipart/related; type="application/dicom"',)
 _ZIP = "application/zip"
+_ARCHIVE = ("accept", "dicomdir")
 _INSTANCE_TYPES = (*_DICOM, "application/dicom", _ZIP)
 _METADATA = (*_DICOM_JSON, 'multipart/related; type="application/dicom+xml"')
 _OCTETS = ('multipart/related; type="application/octet-stream"',)
@@ -89,9 +90,9 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(_INSTANCE + "/metadata", retrieve_metadata, Operation("Retrieve metadata", _METADATA)),
     Resource(_SERIES + "/metadata", retrieve_metadata, Operation("Metadata of a series", _METADATA)),
     Resource(_STUDY + "/metadata", retrieve_metadata, Operation("Metadata of a study", _METADATA)),
-    Resource(_INSTANCE, retrieve, Operation("Retrieve an instance", _INSTANCE_TYPES, ("accept",))),
-    Resource(_SERIES, retrieve, Operation("Retrieve a series", (*_DICOM, _ZIP), ("accept",))),
-    Resource(_STUDY, retrieve, Operation("Retrieve a study", (*_DICOM, _ZIP), ("accept",))),
+    Resource(_INSTANCE, retrieve, Operation("Retrieve an instance", _INSTANCE_TYPES, _ARCHIVE)),
+    Resource(_SERIES, retrieve, Operation("Retrieve a series", (*_DICOM, _ZIP), _ARCHIVE)),
+    Resource(_STUDY, retrieve, Operation("Retrieve a study", (*_DICOM, _ZIP), _ARCHIVE)),
     Resource(
         _INSTANCE + "/bulkdata/{path:path}",
         retrieve_bulkdata,
