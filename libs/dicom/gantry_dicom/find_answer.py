@@ -16,14 +16,13 @@ import orjson
 
 from gantry_dicom.character_encoding import UTF_8, encode
 from gantry_dicom.dictionary import implicit_vr
-from gantry_dicom.element_headers import LONG_VRS
 from gantry_dicom.errors import GantryError
 from gantry_dicom.facts import BASE_MARK
 from gantry_dicom.find_identifier import FindRequest
 from gantry_dicom.identifiers import QUERY_RETRIEVE_LEVEL, SPECIFIC_CHARACTER_SET
 from gantry_dicom.information_models import NAMES_OF_LEVELS
+from gantry_dicom.little_endian import element
 from gantry_dicom.query import Tag, TagPath
-from gantry_dicom.reencode import explicit_element
 from gantry_dicom.values import OCTET_UNITS
 
 _RETRIEVE_AE_TITLE = 0x00080054
@@ -34,18 +33,28 @@ _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _LONGEST_DS = 16
 
 Element = Mapping[str, Any]
+Match = Mapping[str, Element]
+"""The attributes of a match, as DICOM JSON has them."""
 
 
 class _NotExpressible(GantryError):
     """The character set has no characters for a value."""
 
 
-def answer(document: bytes, request: FindRequest, retrieve_ae_title: str, *, explicit: bool) -> bytes:
+def match(document: bytes) -> Match:
+    """Return a document of the index as it is answered."""
+    found: Match = orjson.loads(document.replace(BASE_MARK, b""))
+    return found
+
+
+def answer(found: Match, request: FindRequest, retrieve_ae_title: str, *, explicit: bool) -> bytes:
     """Return the identifier of one match, in Explicit or Implicit VR Little Endian."""
-    elements: dict[str, Element] = orjson.loads(document.replace(BASE_MARK, b""))
     level = NAMES_OF_LEVELS[request.query.level]
-    elements[f"{_RETRIEVE_AE_TITLE:08X}"] = {"vr": "AE", "Value": [retrieve_ae_title]}
-    elements[f"{QUERY_RETRIEVE_LEVEL:08X}"] = {"vr": "CS", "Value": [level]}
+    elements = {
+        **found,
+        f"{_RETRIEVE_AE_TITLE:08X}": {"vr": "AE", "Value": [retrieve_ae_title]},
+        f"{QUERY_RETRIEVE_LEVEL:08X}": {"vr": "CS", "Value": [level]},
+    }
     paths = request.requested | {(_RETRIEVE_AE_TITLE,), (QUERY_RETRIEVE_LEVEL,)}
     asked = request.identifier.specific_character_set
     try:
@@ -54,10 +63,9 @@ def answer(document: bytes, request: FindRequest, retrieve_ae_title: str, *, exp
         return _Writer(explicit, UTF_8).data_set(elements, paths)
 
 
-def unique_value(document: bytes, tag: Tag) -> str:
+def first_value(found: Match, tag: Tag) -> str:
     """Return the first value of an attribute of a match, empty when there is none."""
-    element = orjson.loads(document.replace(BASE_MARK, b"")).get(f"{tag:08X}", {})
-    return str(next(iter(element.get("Value", ())), ""))
+    return str(next(iter(found.get(f"{tag:08X}", {}).get("Value", ())), ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +76,23 @@ class _Writer:
     def data_set(self, elements: Mapping[str, Element], paths: frozenset[TagPath]) -> bytes:
         requested = _by_first(paths)
         requested.pop(SPECIFIC_CHARACTER_SET, None)
-        made = {tag: self.element(tag, elements.get(f"{tag:08X}"), inner) for tag, inner in requested.items()}
+        made = {
+            tag: self.attribute(tag, elements.get(f"{tag:08X}"), inner) for tag, inner in requested.items()
+        }
         if self.specific_character_set:
             made[SPECIFIC_CHARACTER_SET] = self._element(
                 SPECIFIC_CHARACTER_SET, "CS", self.specific_character_set
             )
         return b"".join(made[tag] for tag in sorted(made))
 
-    def element(self, tag: Tag, element: Element | None, inner: frozenset[TagPath]) -> bytes:
+    def attribute(self, tag: Tag, found: Element | None, inner: frozenset[TagPath]) -> bytes:
         """Write a requested element, of a sequence the attributes ``inner``, or all when there are none."""
-        if element is None:
+        if found is None:
             return self._element(tag, "SQ" if inner else implicit_vr(tag), b"")
-        vr = element["vr"]
+        vr = found["vr"]
         if vr == "SQ":
-            return self._element(tag, vr, self._items(element.get("Value", ()), inner))
-        return self._element(tag, vr, self._value(vr, element))
+            return self._element(tag, vr, self._items(found.get("Value", ()), inner))
+        return self._element(tag, vr, self._value(vr, found))
 
     def _items(self, values: Sequence[Mapping[str, Element]], inner: frozenset[TagPath]) -> bytes:
         pieces = []
@@ -90,7 +100,7 @@ class _Writer:
             paths = inner or frozenset((int(name, 16),) for name in item)
             requested = _by_first(paths)
             content = b"".join(
-                self.element(tag, item.get(f"{tag:08X}"), requested[tag]) for tag in sorted(requested)
+                self.attribute(tag, item.get(f"{tag:08X}"), requested[tag]) for tag in sorted(requested)
             )
             pieces.append(_ITEM + struct.pack("<L", len(content)) + content)
         return b"".join(pieces)
@@ -123,12 +133,7 @@ class _Writer:
         return written
 
     def _element(self, tag: Tag, vr: str, value: bytes) -> bytes:
-        made = explicit_element(tag, vr, value)
-        if self.explicit:
-            return made
-        # The same value behind a header without VR (PS3.5 7.1.3).
-        body = made[12 if vr in LONG_VRS or made[4:6] == b"UN" else 8 :]
-        return made[:4] + struct.pack("<L", len(body)) + body
+        return element(tag, vr, value, explicit=self.explicit)
 
 
 def _by_first(paths: frozenset[TagPath]) -> dict[Tag, frozenset[TagPath]]:

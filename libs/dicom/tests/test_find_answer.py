@@ -7,7 +7,7 @@ import pytest
 from gantry_dicom.character_encoding import encode
 from gantry_dicom.charsets import character_sets, decode
 from gantry_dicom.element_headers import IMPLICIT_LITTLE
-from gantry_dicom.find_answer import answer, unique_value
+from gantry_dicom.find_answer import answer, first_value, match
 from gantry_dicom.find_identifier import FindOptions, find_request
 from gantry_dicom.identifiers import read_identifier
 from gantry_dicom.information_models import QUERY_RETRIEVE
@@ -59,7 +59,7 @@ def test_an_answer_holds_what_was_requested_and_no_more(explicit):
         AccessionNumber="",
     )
     data = orjson.dumps(document).replace(b"\\u001a", b"\x1a")
-    found = read_back(answer(data, asked, "GANTRY", explicit=explicit), explicit=explicit)
+    found = read_back(answer(match(data), asked, "GANTRY", explicit=explicit), explicit=explicit)
     assert {element.keyword: element.value for element in found} == {
         "QueryRetrieveLevel": "STUDY",
         "RetrieveAETitle": "GANTRY",
@@ -69,7 +69,7 @@ def test_an_answer_holds_what_was_requested_and_no_more(explicit):
         "StudyInstanceUID": "1.2",
         "NumberOfStudyRelatedInstances": 12,
     }
-    assert unique_value(data, 0x0020000D) == "1.2"
+    assert first_value(match(data), 0x0020000D) == "1.2"
 
 
 def test_sequences_are_cut_to_the_attributes_requested():
@@ -78,10 +78,14 @@ def test_sequences_are_cut_to_the_attributes_requested():
     nested = Dataset()
     nested.RequestedProcedureID = ""
     asked = request("SERIES", RequestAttributesSequence=[nested])
-    (found,) = read_back(answer(data, asked, "A", explicit=True), explicit=True).RequestAttributesSequence
+    (found,) = read_back(
+        answer(match(data), asked, "A", explicit=True), explicit=True
+    ).RequestAttributesSequence
     assert [element.keyword for element in found] == ["RequestedProcedureID"]
     asked = request("SERIES", RequestAttributesSequence=[])
-    (found,) = read_back(answer(data, asked, "A", explicit=False), explicit=False).RequestAttributesSequence
+    (found,) = read_back(
+        answer(match(data), asked, "A", explicit=False), explicit=False
+    ).RequestAttributesSequence
     assert [element.keyword for element in found] == ["ScheduledProcedureStepID", "RequestedProcedureID"]
 
 
@@ -99,7 +103,7 @@ def test_sequences_are_cut_to_the_attributes_requested():
 def test_names_come_in_the_character_set_of_the_requester_or_labelled_otherwise(asked_for, labelled):
     keys = {} if asked_for is None else {"SpecificCharacterSet": asked_for}
     data = orjson.dumps({"00100010": NAME})
-    found = read_back(answer(data, request(PatientName="", **keys), "A", explicit=True), explicit=True)
+    found = read_back(answer(match(data), request(PatientName="", **keys), "A", explicit=True), explicit=True)
     assert found.SpecificCharacterSet == labelled
     found.decode()
     assert found.PatientName == "Yamada^Tarou=山田^太郎"
@@ -108,7 +112,7 @@ def test_names_come_in_the_character_set_of_the_requester_or_labelled_otherwise(
 def test_an_answer_of_plain_letters_needs_no_character_set():
     data = orjson.dumps({"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe"}]}})
     assert "SpecificCharacterSet" not in read_back(
-        answer(data, request(PatientName=""), "A", explicit=True), explicit=True
+        answer(match(data), request(PatientName=""), "A", explicit=True), explicit=True
     )
 
 
