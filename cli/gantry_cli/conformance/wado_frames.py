@@ -211,7 +211,8 @@ def each_media_type_has_its_default(server: Server) -> None:
 def _expect_default(server: Server, instance: Instance, media_type: str, syntax: str) -> None:
     for number, part in enumerate(frames_of(server, instance, "1,2", f'{FRAMES}"{media_type}"'), 1):
         label = part.headers.get("content-type", "")
-        expect(label.startswith(media_type), f"{media_type} came as {label}")
+        named = label.partition("transfer-syntax=")[2].strip('"') or syntax
+        expect(label.startswith(media_type) and named == syntax, f"{media_type} came as {label}")
         known = lookup(syntax)
         found = true_transfer_syntax(part.body, 0, len(part.body), known) or syntax
         expect(found == syntax, f"{media_type} came in {found}")
