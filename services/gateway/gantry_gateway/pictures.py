@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import ParamSpec
 
 from gantry_dicom.errors import CannotProcess, GantryError
 from gantry_dicom.frames import FrameTable
@@ -23,13 +22,15 @@ from gantry_gateway.frames import FrameReader, decoded_bytes
 from gantry_gateway.outgoing import Made, Part, WholePart
 from gantry_gateway.render_jobs import CodedFrames, render, render_moving
 
-P = ParamSpec("P")
-
-# What is rendered here rather than in a worker: native samples and a header so small that the
-# work takes about a millisecond, less than the way to a worker and back.
+# What is rendered in a thread rather than in a worker: native samples, for which no codec is
+# needed, in a few milliseconds.
 _QUICK_HEADER_BYTES = 128 << 10
 _QUICK_FRAME_BYTES = 2 << 20
 _QUICK_PIXELS = 1 << 20
+# What takes a millisecond is done at once: handing it to a thread costs as much again under load.
+_AT_ONCE_HEADER_BYTES = 32 << 10
+_AT_ONCE_FRAME_BYTES = 640 << 10
+_AT_ONCE_PIXELS = 1 << 19
 _QUICK_TYPES = (JPEG, PNG)
 # An animation shows no more frames and pixels than these: of a longer one every second, third…
 _ANIMATED_FRAMES = 240
@@ -65,9 +66,7 @@ class PictureMaker:
 
         async def make() -> bytes:
             if state is None and _is_quick(table, number, options):
-                return await self._in_thread(
-                    render, await self._native(instance, table, number), options, None
-                )
+                return await self._quick(await self._native(instance, table, number), options)
             coded = await self._coded(instance, table, [number])
             return await self.frames.workers.run(
                 render, coded, options, None if state is None else state.data
@@ -136,10 +135,12 @@ class PictureMaker:
         syntax = instance.transfer_syntax_uid if table.kind == "encapsulated" else EXPLICIT_VR_LITTLE_ENDIAN
         return CodedFrames(header, syntax, table.pixel_data_tag, frames)
 
-    async def _in_thread(self, job: Callable[P, bytes], *args: P.args, **kwargs: P.kwargs) -> bytes:
-        loop = asyncio.get_running_loop()
+    async def _quick(self, coded: CodedFrames, options: RenderOptions) -> bytes:
         try:
-            return await loop.run_in_executor(self._threads, lambda: job(*args, **kwargs))
+            if _is_done_at_once(coded, options):
+                return render(coded, options, None)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, render, coded, options, None)
         except GantryError:
             raise
         except Exception as error:
@@ -171,6 +172,15 @@ def _is_quick(table: FrameTable, number: int, options: RenderOptions) -> bool:
         and viewport.width * viewport.height <= _QUICK_PIXELS
         and options.media_type in _QUICK_TYPES
         and options.icc_profile == NO_PROFILE
+    )
+
+
+def _is_done_at_once(coded: CodedFrames, options: RenderOptions) -> bool:
+    viewport = options.viewport or Viewport(1, 1)
+    return (
+        len(coded.header) <= _AT_ONCE_HEADER_BYTES
+        and sum(len(data) for _, data in coded.frames) <= _AT_ONCE_FRAME_BYTES
+        and viewport.width * viewport.height <= _AT_ONCE_PIXELS
     )
 
 

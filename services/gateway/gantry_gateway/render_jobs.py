@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gantry_imaging.attributes import ImageAttributes, image_attributes, read_header
 from gantry_imaging.colour import coded_photometric
 from gantry_imaging.decode import decode_frame
 from gantry_imaging.render import Frame, RenderOptions, frame_durations, render_animation, render_frame
+from pydicom.dataset import Dataset
 
 _FLOAT_PIXEL_TAGS = (0x7FE00008, 0x7FE00009)
+# Longer headers are kept for the next frame of the same object, two in a process.
+_LARGE_HEADER_BYTES = 128 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ def render(coded: CodedFrames, options: RenderOptions, state: bytes | None) -> b
 
     Raises ``CannotProcess`` and ``BadRequest``.
     """
-    header = read_header(coded.header)
+    header = _read(coded.header)
     attributes = image_attributes(header, floating=coded.pixel_data_tag in _FLOAT_PIXEL_TAGS)
     (frame,) = _decoded(coded, attributes)
     return render_frame(frame, attributes, header, options, None if state is None else read_header(state))
@@ -39,7 +43,7 @@ def render_moving(coded: CodedFrames, options: RenderOptions, state: bytes | Non
 
     Raises ``CannotProcess`` and ``BadRequest``.
     """
-    header = read_header(coded.header)
+    header = _read(coded.header)
     attributes = image_attributes(header, floating=coded.pixel_data_tag in _FLOAT_PIXEL_TAGS)
     durations = frame_durations(header, count)
     starts = [number for number, _ in coded.frames]
@@ -55,6 +59,16 @@ def render_moving(coded: CodedFrames, options: RenderOptions, state: bytes | Non
         shown,
         None if state is None else read_header(state),
     )
+
+
+def _read(header: bytes) -> Dataset:
+    """Return a header parsed: one with the functional groups of thousands of frames takes a second."""
+    return _read_and_kept(header) if len(header) > _LARGE_HEADER_BYTES else read_header(header)
+
+
+@lru_cache(maxsize=2)
+def _read_and_kept(header: bytes) -> Dataset:
+    return read_header(header)
 
 
 def _decoded(coded: CodedFrames, attributes: ImageAttributes) -> Iterator[Frame]:
