@@ -136,6 +136,21 @@ def test_a_state_of_the_pack_is_rendered_as_its_image(web):
     assert web.get(f"{state}/frames/1/rendered", PNG).status_code == 406
 
 
+def test_wado_uri_names_a_state_for_an_image(web):
+    image, state = from_pack(web, "weasis/imageForPrLUTs.dcm", "weasis/prLUTs.dcm")
+    by_state = web.checked(web.get(f"{state}/rendered", PNG)).content
+    series, sop = state.split("/")[4::2]
+    parameters = f"presentationSeriesUID={series}&presentationUID={sop}"
+    answer = web.checked(web.get(f"{image}/rendered?{parameters}", PNG))
+    assert answer.content == by_state
+    assert answer.headers["etag"] != web.get(f"{image}/rendered", PNG).headers["etag"]
+    series, sop = image.split("/")[4::2]
+    itself = f"presentationSeriesUID={series}&presentationUID={sop}"
+    assert web.get(f"{image}/rendered?{itself}", PNG).status_code == 406
+    unknown = f"presentationSeriesUID={series}&presentationUID=1.2.3"
+    assert web.get(f"{image}/rendered?{unknown}", PNG).status_code == 404
+
+
 def test_overlays_of_a_state_are_shown_on_its_image(web):
     image, state = from_pack(web, "weasis/overlay.dcm", "weasis/prOverlay.dcm")
     own, both = (np.asarray(shown(web.get(f"{path}/rendered", PNG))) for path in (image, state))

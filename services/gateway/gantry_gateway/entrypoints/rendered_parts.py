@@ -36,9 +36,11 @@ async def parts_of(
     choice: RenderedChoice,
     asked: RenderRequest,
     numbers: Sequence[int] | None,
+    state: State | None = None,
 ) -> list[Part]:
     """Return an instance, or the frames of it that are named, in the media type chosen; never nothing.
 
+    ``state`` is the presentation state that images are shown by.
     Raises ``NotFound``, ``CannotProcess`` and ``BadRequest``.
     """
     table = FrameTable.unpack(instance.frame_table)
@@ -52,9 +54,8 @@ async def parts_of(
     frames = components(request).frames
     if kind is Kind.VIDEO:
         return [frames.part(instance, table, 1, instance.transfer_syntax_uid, choice.media_type)]
-    return _pictures(
-        request, instance, asked.options(choice.media_type), numbers or range(1, table.count + 1)
-    )
+    options = asked.options(choice.media_type)
+    return _pictures(request, instance, options, numbers or range(1, table.count + 1), state)
 
 
 async def picture_or_animation(
@@ -79,6 +80,15 @@ def icon_of(instance: StoredInstance, table: FrameTable, options: RenderOptions)
         else (options.viewport.width, options.viewport.height)
     )
     return icon(icon_label(instance, kind_of(instance, table)), width, height, options.media_type)
+
+
+async def read_state(request: Request, instance: StoredInstance) -> State:
+    """Return a presentation state to show images by; raises ``CannotProcess`` when it is none."""
+    if kind_of(instance, FrameTable.unpack(instance.frame_table)) is not Kind.STATE:
+        raise CannotProcess("what is named as a presentation state is none")
+    if instance.size > _STATE_BYTES:
+        raise CannotProcess("the presentation state is larger than this server applies")
+    return State(instance.object_key, await components(request).store.get(instance.object_key))
 
 
 def _pictures(
@@ -106,13 +116,11 @@ async def _presented(
     Only those of its own study, for which the caller's rights have been looked at.
     """
     parts = components(request)
-    if instance.size > _STATE_BYTES:
-        raise CannotProcess("the presentation state is larger than this server applies")
     images = presented_images(await _document_of(request, instance))
     uids = [image.sop_instance_uid for image in images]
     stored = await parts.index.instances_by_sop_uid(partition_of(request), uids)
     by_uid = {one.sop_uid: one for one in stored if one.study_uid == instance.study_uid}
-    state = State(instance.object_key, await parts.store.get(instance.object_key))
+    state = await read_state(request, instance)
     options = asked.options(choice.media_type)
     shown: list[Part] = []
     for image in images:

@@ -20,13 +20,13 @@ from gantry_gateway.byte_ranges import names_etag
 from gantry_gateway.entrypoints.absent import absence
 from gantry_gateway.entrypoints.context import authorise, components, partition_of, uid_of
 from gantry_gateway.entrypoints.recording import note_access
-from gantry_gateway.entrypoints.rendered_parts import icon_of, parts_of, picture_or_animation
+from gantry_gateway.entrypoints.rendered_parts import icon_of, parts_of, picture_or_animation, read_state
 from gantry_gateway.entrypoints.wado_frames import find_instance
 from gantry_gateway.entrypoints.wado_instances import find_instances
 from gantry_gateway.frames import parse_frame_list
 from gantry_gateway.media_types import MediaType, choose, parse_accept
 from gantry_gateway.outgoing import Part, respond
-from gantry_gateway.pictures import picture_etag
+from gantry_gateway.pictures import State, picture_etag
 from gantry_gateway.render_parameters import RenderRequest, parse_render_request, parse_thumbnail_viewport
 from gantry_gateway.rendered_kinds import (
     Kind,
@@ -66,16 +66,19 @@ async def _rendered(request: Request) -> Response:
     choice = choose_rendered(ranges, offered, single_allowed=True)
     if choice is None or (numbers and kind is not Kind.IMAGE):
         raise not_acceptable(offered)
+    state = await _state(request)
     if kind is not Kind.IMAGE or not choice.single_part:
-        parts = await parts_of(request, instance, choice, asked, numbers)
+        parts = await parts_of(request, instance, choice, asked, numbers, state)
         return await _respond(request, parts[:1] if choice.single_part else parts, choice.single_part, asked)
     options = asked.options(choice.media_type)
     if numbers and len(numbers) > 1:
         raise NotAcceptable("several frames are rendered as multipart/related, one part a frame")
-    etag = picture_etag([instance], (numbers, options))
+    etag = picture_etag([instance], (numbers, options, state and state.key))
     if _is_known(request, etag):
         return Response(status_code=304, headers={"ETag": etag, "Vary": "Accept"})
-    picture = await picture_or_animation(components(request).pictures, instance, table, numbers, options)
+    picture = await picture_or_animation(
+        components(request).pictures, instance, table, numbers, options, state
+    )
     headers = {"Content-Type": options.media_type, "Vary": "Accept", "ETag": etag}
     return _with_warnings(Response(picture, headers=headers), asked)
 
@@ -135,6 +138,20 @@ async def retrieve_thumbnail(request: Request) -> Response:
         # Not kept: the next caller may find a worker with more time.
         picture = icon("IMAGE", viewport.width, viewport.height, media_type)
     return Response(picture, headers=headers)
+
+
+async def _state(request: Request) -> State | None:
+    """Return the presentation state that WADO-URI's parameters name (PS3.18 9.1.2.2.2)."""
+    asked = request.query_params
+    series_uid, sop_uid = asked.get("presentationSeriesUID"), asked.get("presentationUID")
+    if series_uid is None or sop_uid is None:
+        return None
+    instance = await components(request).index.instance(
+        partition_of(request), uid_of(request, "study") or "", series_uid, sop_uid
+    )
+    if instance is None:
+        raise NotFound("the presentation state is not stored in the image's study")
+    return await read_state(request, instance)
 
 
 async def _version(request: Request) -> str:
