@@ -41,7 +41,12 @@ class Viewport:
 
 
 def pixel_ratio(header: Dataset) -> float:
-    """Return how much higher than wide a pixel is, 1 when nothing says so (PS3.3 C.7.6.3.1.7)."""
+    """Return how much higher than wide a pixel is, 1 when nothing says so (PS3.3 C.7.6.3.1.7).
+
+    Tiles of a slide are left as they are, because they are put together by their pixels.
+    """
+    if "TotalPixelMatrixColumns" in header:
+        return 1.0
     ratio = _ratio(header, "PixelAspectRatio")
     for keyword in _SPACINGS:
         ratio = ratio or _ratio(header, keyword)

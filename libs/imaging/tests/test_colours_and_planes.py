@@ -97,6 +97,13 @@ def test_no_segments_break_the_reader(words, count):
         assert len(read_palette(segmented(words, count)).colours) == count
 
 
+def test_segments_that_multiply_each_other_end_soon():
+    # Each of 8,000 indirect segments refers to 8,000 empty ones.
+    words = [0, 0] * 8000 + [2, 8000, 0, 0] * 8000
+    with pytest.raises(CannotProcess):
+        read_palette(segmented(words, 5))
+
+
 def test_a_supplemental_palette_colours_the_values_from_its_first_on():
     made = palette([0xFF00, 0x8000], first=200)
     made.PixelPresentation = "COLOR"

@@ -71,6 +71,7 @@ def test_a_picture_fits_into_its_viewport_and_touches_it(rows, columns, width, h
         ({"PixelSpacing": [1]}, 1),
         ({"PixelSpacing": [0.7001, 0.7]}, 1),
         ({"PixelSpacing": [1000, 1]}, 1),
+        ({"PixelSpacing": [1, 2], "TotalPixelMatrixColumns": 5000}, 1),
     ],
 )
 def test_pixels_are_as_high_for_their_width_as_the_image_says(values, ratio):
