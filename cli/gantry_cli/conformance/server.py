@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -99,7 +100,7 @@ class Server:
 
     def new_study(self, name: str) -> Study:
         """Return a study of this run, not stored yet, of a patient of its own."""
-        number = sum(name.encode()) % 10**6
+        number = zlib.crc32(name.encode()) % 10**6
         patient = Patient(patient_id=f"CONF-{self.seed}-{number}", patient_name=f"Conformance^{name.title()}")
         return make_study(self.seed + number, 0, patient)
 

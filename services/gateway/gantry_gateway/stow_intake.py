@@ -37,7 +37,7 @@ from gantry_gateway.stow_answer import (
     Stored,
     failed,
 )
-from gantry_gateway.stow_parts import IncomingPart, StowLimits, incoming_parts
+from gantry_gateway.stow_parts import IncomingPart, StowLimits, bounded, incoming_parts
 
 log = get_logger(__name__)
 
@@ -91,7 +91,7 @@ class StowIntake:
     async def store_single(self, body: AsyncIterator[bytes]) -> list[PartResult]:
         """Store a body that is one instance."""
         with self.spool.part() as part:
-            async for chunk in body:
+            async for chunk in bounded(body, self.limits.body_bytes):
                 if part.size + len(chunk) > self.limits.part_bytes:
                     raise TooLarge("the instance is longer than this server takes")
                 part.write(chunk)
