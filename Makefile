@@ -47,6 +47,10 @@ viewer: setup ## Fetch the web viewer, if setup could not
 test: setup ## Run every fast test
 	@tools/run-tests $(ARGS)
 
+.PHONY: test-slow
+test-slow: setup ## Run the slow tests that need no browser: long series, large bodies
+	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest -m "slow and not chromium" tests $(ARGS)
+
 .PHONY: test-viewer
 test-viewer: viewer ## Open studies of every kind in OHIF, in a real browser (slow)
 	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/viewer $(ARGS)
