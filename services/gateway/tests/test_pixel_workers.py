@@ -87,6 +87,33 @@ async def test_concurrent_misses_of_one_key_are_made_once():
     assert len(made) == 1
 
 
+async def test_a_computation_lives_as_long_as_one_caller_waits_for_it():
+    cache = ByteCache("test", 1000)
+    began, release, ended = asyncio.Event(), asyncio.Event(), []
+
+    async def make():
+        began.set()
+        try:
+            await release.wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        return b"x"
+
+    first, second = (asyncio.create_task(cache.get("k", make)) for _ in range(2))
+    await began.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    assert not ended
+    second.cancel()
+    await asyncio.wait([second])
+    third = asyncio.create_task(cache.get("k", make))
+    await asyncio.sleep(0)
+    assert ended == ["cancelled"]
+    release.set()
+    assert await third == b"x"
+
+
 async def test_a_failure_is_not_kept():
     cache = ByteCache("test", 1000)
 

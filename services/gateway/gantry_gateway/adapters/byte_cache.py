@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 
 from gantry_telemetry import metrics
@@ -14,7 +14,10 @@ LOOKUPS = metrics.counter(
 
 
 class ByteCache:
-    """A least-recently-used cache; concurrent misses of one key share one computation."""
+    """A least-recently-used cache; concurrent misses of one key share one computation.
+
+    A computation goes on as long as somebody waits for it.
+    """
 
     def __init__(self, name: str, maximum_bytes: int) -> None:
         self._name = name
@@ -22,6 +25,7 @@ class ByteCache:
         self._entries: OrderedDict[Hashable, bytes] = OrderedDict()
         self._size = 0
         self._making: dict[Hashable, asyncio.Task[bytes]] = {}
+        self._waiting: Counter[Hashable] = Counter()
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
         """Return the bytes of ``key``, from the cache or by ``make``; raises what ``make`` raises."""
@@ -31,20 +35,29 @@ class ByteCache:
             LOOKUPS.labels(self._name, "hit").inc()
             return entry
         task = self._making.get(key)
-        if task is None:
+        if task is None or task.cancelling():
             LOOKUPS.labels(self._name, "miss").inc()
             task = asyncio.ensure_future(self._make(key, make))
             self._making[key] = task
         else:
             LOOKUPS.labels(self._name, "shared").inc()
-        # Shielded: a caller that hangs up must not take the result from the others.
-        return await asyncio.shield(task)
+        self._waiting[key] += 1
+        try:
+            # Shielded: a caller that hangs up must not take the result from the others.
+            return await asyncio.shield(task)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
+                # The last one has hung up: nobody needs it any more.
+                task.cancel()
 
     async def _make(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
         try:
             made = await make()
         finally:
-            del self._making[key]
+            if self._making.get(key) is asyncio.current_task():
+                del self._making[key]
         # An entry that would push out half of the others is not worth it.
         if len(made) * 2 <= self._maximum:
             self._entries[key] = made
