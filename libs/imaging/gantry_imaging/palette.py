@@ -17,8 +17,8 @@ from gantry_imaging.luts import Descriptor, read_descriptor, read_entries, read_
 _COLOURS = ("Red", "Green", "Blue")
 # Segment types of PS3.3 C.7.9.2.
 _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
-# Real palettes have dozens; indirect segments can make millions of a few bytes.
-_MOST_SEGMENTS = 4096
+# Segments are no more than entries, or few; indirect ones can make millions of a few bytes.
+_FEW_SEGMENTS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +89,7 @@ def _expanded(stream: Sequence[int], count: int, offset_cells: int) -> NDArray[n
     """Return the entries of a segmented palette, never more than ``count``."""
     entries = np.zeros(count, np.uint16)
     filled = 0
-    for segment in islice(_segments(stream, 0, None, offset_cells), _MOST_SEGMENTS):
+    for segment in islice(_segments(stream, 0, None, offset_cells), max(count, _FEW_SEGMENTS)):
         length = min(segment.length, count - filled)
         if segment.is_linear:
             if not filled:
