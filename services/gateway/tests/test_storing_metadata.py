@@ -13,8 +13,6 @@ from gantry_testing.web import items
 JSON = "application/dicom+json"
 XML = "application/dicom+xml"
 BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaa"><!ENTITY b "&a;&a;&a;">]><NativeDicomModel>&b;</NativeDicomModel>'
-    b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><NativeDicomModel>&b;</NativeDicomModel>'
-)
 
 
 @pytest.fixture
