@@ -1,10 +1,12 @@
 """Which representation a caller gets (PS3.18 8.7.3, 10.4.4; case O-16; W01 to W24)."""
 
 import pytest
-from gantry_dicom.errors import NotAcceptable
+from gantry_dicom.errors import BadRequest, NotAcceptable
 from gantry_dicom.frames import FrameTable
 from gantry_gateway.media_types import parse_accept
 from gantry_gateway.representations import Form, choose_frame, choose_instance, target_syntax
+from hypothesis import given
+from hypothesis import strategies as st
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -194,3 +196,25 @@ def test_one_frame_may_be_a_single_part_and_several_may_not():
 def test_what_cannot_be_given_is_not_acceptable(accept, stored):
     with pytest.raises(NotAcceptable):
         choose_frame(parse_accept(accept, None), stored, table(stored), single_allowed=True)
+
+
+_TOKENS = st.sampled_from(
+    ["multipart/related", OCTETS, "application/dicom", "image/*", "image/jls", "*/*", "type=",
+     "transfer-syntax=", "q=", "*", '"', ";", ",", "=", " ", "0.5", JPEG_2000, "image/jp2", "\\", "\u00e9"]
+)  # fmt: skip
+
+
+@given(
+    st.lists(_TOKENS, max_size=30).map("".join),
+    st.sampled_from([EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED, JPEG, JPEG_2000, RLE, VIDEO, JPIP, PRIVATE]),
+)
+def test_whatever_is_accepted_is_given_or_refused(accept, stored):
+    try:
+        ranges = parse_accept(accept, None)
+        choice = choose_frame(ranges, stored, table(stored), single_allowed=True)
+        assert choice.target not in (IMPLICIT, BIG_ENDIAN, DEFLATED)
+        wishes = choose_instance(ranges, single_allowed=True).wishes
+        targets = {target_syntax(stored, table(stored), wish) for group in wishes for wish in group}
+        assert not targets & {IMPLICIT, BIG_ENDIAN}
+    except (BadRequest, NotAcceptable):
+        return

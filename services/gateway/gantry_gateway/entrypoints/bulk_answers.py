@@ -88,10 +88,9 @@ class _Gathered:
 
         async def make() -> Made:
             found = await BulkReader(self.frames).find(instance, table, path)
-            media_type = found.media_type if anything or "*/*" in inner else OCTET_STREAM
-            part = found.part(media_type, location)
+            part = found.part(OCTET_STREAM, location)
             if isinstance(part, StreamedPart):
-                return Made(part.open(0, part.length), media_type)
+                return Made(part.open(0, part.length), OCTET_STREAM)
             return await part.make()
 
         # Next to nothing is known of it before it is read; the gate bounds it with its header.
