@@ -50,6 +50,8 @@ def test_a_cine_is_a_moving_gif_and_a_named_frame_a_still_one(web):
     assert shown(web.get(f"{path}/rendered", JPEG)).size == SIZE[::-1]
     small = shown(web.get(f"{path}/rendered?viewport=16,16", GIF))
     assert (small.n_frames, small.size) == (5, (16, 12))
+    (part,) = web.retrieve(f"{path}/rendered", f'multipart/related; type="{GIF}"')
+    assert Image.open(io.BytesIO(part.body)).n_frames == 5
 
 
 def test_frames_by_list_are_parts_and_not_one_picture(web):

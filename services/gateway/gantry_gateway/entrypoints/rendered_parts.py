@@ -55,6 +55,8 @@ async def parts_of(
     if kind is Kind.VIDEO:
         return [frames.part(instance, table, 1, instance.transfer_syntax_uid, choice.media_type)]
     options = asked.options(choice.media_type)
+    if numbers is None and is_animated(table, options):
+        return [_animation(components(request).pictures, instance, table, options, state)]
     return _pictures(request, instance, options, numbers or range(1, table.count + 1), state)
 
 
@@ -128,7 +130,7 @@ async def _presented(
         table = None if found is None else FrameTable.unpack(found.frame_table)
         if found is None or table is None or kind_of(found, table) is not Kind.IMAGE:
             continue
-        if choice.single_part and not image.frames and is_animated(table, options):
+        if not image.frames and is_animated(table, options):
             shown.append(_animation(parts.pictures, found, table, options, state))
         else:
             numbers = image.frames or range(1, table.count + 1)
@@ -151,7 +153,7 @@ def _animation(
     instance: StoredInstance,
     table: FrameTable,
     options: RenderOptions,
-    state: State,
+    state: State | None,
 ) -> Part:
     async def make() -> Made:
         return Made(await pictures.animation(instance, table, options, state), options.media_type)
