@@ -256,6 +256,9 @@ def quarter_turn(image: Instance, study: Study) -> Instance:
             "GraphicLayerSequence",
             "DisplayedAreaSelectionSequence",
             "SoftcopyVOILUTSequence",
+            "RescaleIntercept",
+            "RescaleSlope",
+            "RescaleType",
         ):
             delattr(data_set, keyword)
         reference = Dataset()
