@@ -12,9 +12,12 @@ from gantry_gateway.app import create_app
 from gantry_gateway.settings import GatewaySettings
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import open_store
+from gantry_testing import raw
+from gantry_testing.memory import MemoryWatch
 from gantry_testing.stack import SEAL_KEYS
 from gantry_testing.synthetic import generate_study
-from gantry_testing.web import encode_multipart
+from gantry_testing.synthetic.values import make_uid
+from gantry_testing.web import encode_multipart, stow_answer
 
 
 @pytest.fixture
@@ -79,6 +82,46 @@ async def test_s27_a_full_server_fails_with_a700_and_503_when_none_is_stored(gat
         answer = await client.post("/studies", content=body, headers={"Content-Type": content_type})
         assert answer.status_code == 202
     assert len(await objects(tmp_path)) == 1
+
+
+@pytest.mark.slow
+def test_s15_a_body_of_four_gigabytes_is_stored_in_flat_memory(stack, server):
+    uid = make_uid(server.seed, "four gigabytes")
+    block = bytes(range(256)) * 4096
+    blocks = 3900
+    elements = {
+        0x00280002: raw.us(0x00280002, 1),
+        0x00280004: raw.element(0x00280004, "CS", b"MONOCHROME2 "),
+        0x00280008: raw.element(0x00280008, "IS", f"{blocks:<6}".encode()),
+        0x00280010: raw.us(0x00280010, 1024),
+        0x00280011: raw.us(0x00280011, 1024),
+        0x00280100: raw.us(0x00280100, 8),
+        0x7FE00010: raw.element(0x7FE00010, "OB", length=blocks * len(block)),
+    }
+    uids = {0x00080018: uid, 0x0020000D: uid, 0x0020000E: uid}
+    head = raw.part10(raw.instance(*elements.items(), uids=uids), sop_instance=uid)
+
+    def body():
+        yield b"--B\r\nContent-Type: application/dicom\r\n\r\n" + head
+        for _ in range(blocks):
+            yield block
+        yield b"\r\n--B--\r\n"
+
+    [warm] = server.kind("SC")
+    server.store([warm.data])
+    with MemoryWatch(stack.pid("gateway")) as memory:
+        answer = httpx.post(
+            f"{server.base_url}/studies",
+            content=body(),
+            headers={"Content-Type": "multipart/related; type=application/dicom; boundary=B"},
+            timeout=300,
+        )
+    assert (answer.status_code, list(stow_answer(answer).stored)) == (200, [uid])
+    assert memory.growth < 64 << 20
+    frame = server.get(
+        f"/studies/{uid}/series/{uid}/instances/{uid}/frames/{blocks}", "application/octet-stream"
+    )
+    assert frame.content == block
 
 
 @pytest.mark.slow

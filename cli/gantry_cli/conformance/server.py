@@ -100,7 +100,7 @@ class Server:
 
     def new_study(self, name: str) -> Study:
         """Return a study of this run, not stored yet, of a patient of its own."""
-        number = zlib.crc32(name.encode()) % 10**6
+        number = zlib.crc32(name.encode())
         patient = Patient(patient_id=f"CONF-{self.seed}-{number}", patient_name=f"Conformance^{name.title()}")
         return make_study(self.seed + number, 0, patient)
 

@@ -286,8 +286,10 @@ def race(server: Server, name: str, senders: int = 4) -> None:
     expect(all(answer.status in (200, 202, 409) for answer in answers), "not all were answered")
     found = server.get(f"{study_path_of(first)}/instances", "application/dicom+json").json()
     expect(len(found) == 1, f"{len(found)} instances are found")
-    stored = server.get(path_of(first), _STORED_AS_SENT).content
-    expect(stored in (first.data, second), "what is served is neither version")
+    served = server.get(path_of(first), _STORED_AS_SENT)
+    expect(
+        served.content in (first.data, second), f"what is served ({served.status_code}) is neither version"
+    )
 
 
 @statement("S34", "PS3.18 10.5")

@@ -107,6 +107,9 @@ class MultipartReader:
             raise BadRequest("the multipart body ends before its closing delimiter")
 
     def _skip_preamble(self, preamble: bytearray, chunk: bytes) -> bytes:
+        if not preamble and chunk.startswith(self._delimiter):
+            self._preamble = None
+            return chunk
         preamble += chunk
         start = 0
         while True:

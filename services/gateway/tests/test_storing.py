@@ -3,15 +3,14 @@
 import hashlib
 import secrets
 import socket
-import threading
 import time
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
 import pytest
 from gantry_dicom.refusals import Refusal
 from gantry_testing import raw, strict_json
+from gantry_testing.memory import MemoryWatch
 from gantry_testing.synthetic import generate_study, make_uid
 from gantry_testing.waiting import wait_for
 from gantry_testing.web import DICOM, encode_multipart, items, stow_answer, uids, value
@@ -110,37 +109,6 @@ def test_a_partition_that_cannot_be_is_not_found(web):
         assert web.http.get(f"{root}/partitions/{name}/dicom-web/studies").status_code == 404
 
 
-class Watch:
-    """The memory that a process and its children hold for themselves, watched while a test goes on."""
-
-    def __init__(self, pid):
-        self._process = psutil.Process(pid)
-        self._stop = threading.Event()
-        self.before = self.peak = self._private()
-        self._thread = threading.Thread(target=self._watch)
-
-    def _private(self):
-        family = [self._process, *self._process.children(recursive=True)]
-        # What is mapped from spooled files is the page cache's, and goes when memory is wanted.
-        return sum(one.memory_info().rss - one.memory_info().shared for one in family)
-
-    def _watch(self):
-        while not self._stop.wait(0.02):
-            self.peak = max(self.peak, self._private())
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
-
-    @property
-    def growth(self):
-        return self.peak - self.before
-
-
 def test_a_long_chunked_body_is_stored_and_sent_back_in_flat_memory(stack, web, record_property):
     uid = make_uid("long body")
     pixels = raw.element(0x7FE00010, "OW", length=BODY_BYTES)
@@ -167,7 +135,7 @@ def test_a_long_chunked_body_is_stored_and_sent_back_in_flat_memory(stack, web, 
 
     (warm,) = study("warm the gateway up", "CT")
     web.store([warm.data])
-    with Watch(stack.pid("gateway")) as memory:
+    with MemoryWatch(stack.pid("gateway")) as memory:
         began = time.perf_counter()
         answer = stow_answer(
             web.http.post(
@@ -181,7 +149,7 @@ def test_a_long_chunked_body_is_stored_and_sent_back_in_flat_memory(stack, web, 
     received = hashlib.sha256()
     path = f"/studies/{uid}/series/{uid}/instances/{uid}"
     with (
-        Watch(stack.pid("gateway")) as reading,
+        MemoryWatch(stack.pid("gateway")) as reading,
         web.http.stream(
             "GET", web.base_url + path, headers={"Accept": "application/dicom; transfer-syntax=*"}
         ) as sent,
