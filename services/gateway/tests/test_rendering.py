@@ -223,6 +223,27 @@ def test_a_thumbnail_of_a_series_shows_what_came_later(web):
     assert later.content == web.get(f"{path_of(instances[2])}/thumbnail", PNG).content
 
 
+def test_a_slide_is_shown_by_its_thumbnail_and_never_by_its_label(web):
+    instances = generate_study(8120, "WSI", instances=4, frames=4, size=SIZE)
+    flavours = ("VOLUME", "LABEL", "THUMBNAIL", "VOLUME")
+    named = [
+        with_values(instance, ImageType=["ORIGINAL", "PRIMARY", flavour, "NONE"])
+        for instance, flavour in zip(instances, flavours, strict=True)
+    ]
+    stored(web, *named[:2])
+    series = path_of(named[0]).partition("/instances")[0]
+
+    def same_as(instance):
+        return (
+            web.get(f"{series}/thumbnail", PNG).content
+            == web.get(f"{path_of(instance)}/thumbnail", PNG).content
+        )
+
+    assert same_as(named[0])
+    stored(web, *named[2:])
+    assert same_as(named[2])
+
+
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"])
 def test_a_picture_is_the_same_whatever_its_image_is_stored_in(web, syntax):
     seed = 8110 + len(syntax)
@@ -233,8 +254,14 @@ def test_a_picture_is_the_same_whatever_its_image_is_stored_in(web, syntax):
 
 
 def with_sop_uid(instance, sop_uid):
+    return replace(with_values(instance, SOPInstanceUID=sop_uid), sop_uid=sop_uid)
+
+
+def with_values(instance, **values):
     data_set = dcmread(io.BytesIO(instance.data))
-    data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = sop_uid
+    for keyword, value in values.items():
+        setattr(data_set, keyword, value)
+    data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
     out = io.BytesIO()
     data_set.save_as(out, enforce_file_format=True)
-    return replace(instance, data=out.getvalue(), sop_uid=sop_uid)
+    return replace(instance, data=out.getvalue())

@@ -37,8 +37,11 @@ from gantry_gateway.rendered_kinds import (
     refuse_transfer_syntax,
 )
 from gantry_gateway.report_pages import PAGE_POLICY
+from gantry_gateway.slide_thumbnails import WHOLE_SLIDE, slide_to_show
 
 _THUMBNAIL = Viewport(128, 128)
+# Of a slide with more instances than this the metadata are not looked through.
+_SLIDE_INSTANCES = 200
 
 
 async def retrieve_rendered(request: Request) -> Response:
@@ -111,7 +114,8 @@ async def retrieve_thumbnail(request: Request) -> Response:
     """Answer a small picture that stands for a study, a series, an instance or a frame.
 
     Of several instances the middle one of those with frames is shown, of its frames the
-    middle one: the ends of a stack show little. What has no picture is shown as an icon.
+    middle one: the ends of a stack show little. A slide is shown by its thumbnail or overview.
+    What has no picture is shown as an icon.
     """
     authorise(request, Action.RETRIEVE)
     media_type = choose(_ranges(request), RENDERED_TYPES)
@@ -185,6 +189,9 @@ async def _thumbnail(request: Request, instances: Sequence[StoredInstance], opti
             raise NotFound("the instance has no frame that can be shown")
         return icon_of(instances[0], tables[0], options)
     instance, table = shown[len(shown) // 2]
+    if 1 < len(shown) <= _SLIDE_INSTANCES and instance.sop_class_uid == WHOLE_SLIDE:
+        place = (partition_of(request), instance.study_uid, uid_of(request, "series"))
+        instance, table = slide_to_show(shown, (await components(request).index.metadata(*place)).objects)
     number = (table.count + 1) // 2
     if frames is not None:
         numbers = parse_frame_list(frames)
