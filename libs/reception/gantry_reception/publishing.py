@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -50,6 +51,8 @@ def header_within(admission: Admission, limit: int) -> Header | None:
 class _Queue:
     requests: deque[IndexRequest] = field(default_factory=deque)
     draining: asyncio.Task[None] | None = None
+    # When the next may go, on the loop's clock.
+    not_before: float = 0.0
 
 
 class IndexFeed:
@@ -61,6 +64,8 @@ class IndexFeed:
         self._queues: dict[str, _Queue] = {}
         self._waiting = 0
         self._waiting_bytes = 0
+        # Set while somebody waits for what is held back.
+        self._hurry = asyncio.Event()
 
     def offer(self, partition: str, request: IndexRequest) -> None:
         """Publish ``request`` with whatever else waits; returns at once."""
@@ -79,8 +84,14 @@ class IndexFeed:
             queue.draining = asyncio.create_task(self._drain(partition, queue))
             queue.draining.add_done_callback(_tell)
 
+    def hurry(self) -> None:
+        """Publish what is held back (``publish_interval``) at once: somebody waits for it."""
+        if any(queue.requests for queue in self._queues.values()):
+            self._hurry.set()
+
     async def finish(self, seconds: float) -> None:
         """Wait until what is offered is published; what takes longer is left to the sweeper."""
+        self.hurry()
         tasks = [queue.draining for queue in self._queues.values() if queue.draining]
         if not tasks:
             return
@@ -93,6 +104,7 @@ class IndexFeed:
     async def _drain(self, partition: str, queue: _Queue) -> None:
         try:
             while queue.requests:
+                await self._hold_back(queue)
                 # Whoever comes while this call is under way goes with the next one.
                 taken = [queue.requests.popleft() for _ in range(min(MOST_AT_ONCE, len(queue.requests)))]
                 self._waiting -= len(taken)
@@ -105,6 +117,16 @@ class IndexFeed:
                     log.warning("index_requests_not_published", partition=partition, count=len(taken))
         finally:
             queue.draining = None
+
+    async def _hold_back(self, queue: _Queue) -> None:
+        loop = asyncio.get_running_loop()
+        pause = queue.not_before - loop.time()
+        if pause > 0 and len(queue.requests) < MOST_AT_ONCE:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._hurry.wait()
+        self._hurry.clear()
+        queue.not_before = loop.time() + self._settings.publish_interval
 
 
 def _tell(task: asyncio.Task[None]) -> None:

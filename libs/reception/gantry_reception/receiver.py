@@ -183,6 +183,10 @@ class Receiver:
         """Record that the sender went away before its answer: the placed instance may appear."""
         self._settle(placement.batch, placement.line, Outcome.OUTCOME_UNANSWERED)
 
+    def hurry(self) -> None:
+        """Tell the indexer now what ``publish_interval`` holds back: somebody waits for its verdict."""
+        self._feed.hurry()
+
     async def close(self, seconds: float = 10.0) -> None:
         """Close every batch, write manifests, publish what waits; the rest is left to the sweeper.
 

@@ -28,6 +28,10 @@ class ReceiverSettings:
     header_bytes: int = 64 * 1024
     # How long a publisher may take, and what may wait for it.
     publish_seconds: float = 2.0
+    # The least time from one index request to the next of a partition: what comes meanwhile goes
+    # together, which costs the indexer a fraction. The first after a pause goes at once. 0 where
+    # senders wait for the verdict of each instance before they send another.
+    publish_interval: float = 0.0
     publish_waiting: int = 4096
     publish_waiting_bytes: int = 32 * 1024 * 1024
     # Manifests not yet written: how many are kept, how long each is tried, with which pauses.

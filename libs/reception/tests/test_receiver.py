@@ -451,6 +451,21 @@ async def test_what_waits_for_the_publisher_goes_together(bench, instances, even
     assert [len(requests) for _, requests in bench.publisher.calls] == [1, 9]
 
 
+async def test_what_comes_within_the_interval_goes_together_and_the_first_at_once(
+    bench, instances, eventually
+) -> None:
+    receiver = bench.receiver(publish_interval=60)
+    for _ in range(10):
+        await bench.receive(receiver, instances())
+    await eventually(lambda: bench.publisher.calls)
+    assert [len(requests) for _, requests in bench.publisher.calls] == [1]
+    receiver.hurry()
+    await eventually(lambda: len(bench.publisher.requests) == 10)
+    await bench.receive(receiver, instances())
+    await receiver.close()
+    assert [len(requests) for _, requests in bench.publisher.calls] == [1, 9, 1]
+
+
 async def test_what_waits_for_the_publisher_is_bounded(bench, instances, eventually) -> None:
     bench.publisher.hold = asyncio.Event()
     receiver = bench.receiver(publish_seconds=30, publish_waiting=5)

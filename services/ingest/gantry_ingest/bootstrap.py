@@ -57,7 +57,11 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
         open_objects(),
         sealer,
         IndexPublisher(settings.redis_url, sealer),
-        ReceiverSettings(lease_seconds=settings.lease_seconds, store_id=settings.store_id),
+        ReceiverSettings(
+            lease_seconds=settings.lease_seconds,
+            store_id=settings.store_id,
+            publish_interval=settings.index_interval_seconds,
+        ),
     )
     access = await _start_access(settings, open_objects, sealer)
     await verdicts.start()
@@ -71,7 +75,7 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
         access,
         Spool(spool),
         StoreService(receiver, access, GateLimits(), lambda: verdicts.reply_to),
-        Settling(verdicts, seconds=settings.settle_seconds),
+        Settling(verdicts, receiver.hurry, seconds=settings.settle_seconds),
     )
 
 

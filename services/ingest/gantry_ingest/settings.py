@@ -64,6 +64,9 @@ class IngestSettings(BaseSettings):
     spool_bytes: int = 32 << 30
     # Where the files are; must not be a file system in memory. Empty: the system's choice.
     spool_folder: str = ""
+    # The least time between two index requests: instances that come meanwhile go together, or as
+    # soon as an association that sent them asks for release.
+    index_interval_seconds: float = Field(default=0.1, ge=0)
     # How long the answer to A-RELEASE may wait for the index to have what was sent.
     settle_seconds: float = 2.0
     # How long a stopping worker lets the operations in hand finish.

@@ -32,9 +32,16 @@ class Settling:
     """Remembers what each association stored lately and waits for the index to have it."""
 
     def __init__(
-        self, verdicts: Verdicts, *, seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        verdicts: Verdicts,
+        hurry: Callable[[], None],
+        *,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``hurry`` has the indexer told at once what waits to be told."""
         self._verdicts = verdicts
+        self._hurry = hurry
         self._seconds = seconds
         self._clock = clock
         self._stored: WeakKeyDictionary[object, deque[tuple[float, str]]] = WeakKeyDictionary()
@@ -48,6 +55,8 @@ class Settling:
         """Wait until the index has decided about what ``association`` sent, or time is up."""
         oldest = self._clock() - _RECENT_SECONDS
         keys = [key for stored_at, key in self._stored.pop(association, ()) if stored_at >= oldest]
+        if keys:
+            self._hurry()
         try:
             async with asyncio.timeout(self._seconds):
                 for object_key in keys:
