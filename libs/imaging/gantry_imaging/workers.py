@@ -12,6 +12,7 @@ import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from typing import ParamSpec, TypeVar
 
 from gantry_dicom.errors import CannotProcess, GantryError
@@ -22,6 +23,9 @@ log = get_logger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# About a second on a machine with nothing else to do.
+_START_SECONDS = 60.0
 
 JOBS = metrics.counter("gantry_pixel_jobs", "Frames decoded or rendered", ("outcome",))
 
@@ -80,15 +84,9 @@ class _Worker:
         self._process: ProcessPoolExecutor | None = None
 
     async def run(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        if self._process is None:
-            self._process = ProcessPoolExecutor(
-                1,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_begin,
-                initargs=(self._memory_bytes, self._prepare),
-            )
-        future = asyncio.wrap_future(self._process.submit(job, *args, **kwargs))
         try:
+            process = self._process or await self._start()
+            future = asyncio.wrap_future(process.submit(job, *args, **kwargs))
             result = await asyncio.wait_for(future, self._seconds)
         except GantryError:
             JOBS.labels("refused").inc()
@@ -113,6 +111,17 @@ class _Worker:
         JOBS.labels("done").inc()
         return result
 
+    async def _start(self) -> ProcessPoolExecutor:
+        """Start the process; no job's time runs before the codecs are loaded."""
+        self._process = process = ProcessPoolExecutor(
+            1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(self._memory_bytes, self._prepare),
+        )
+        await asyncio.wait_for(asyncio.wrap_future(process.submit(_load)), _START_SECONDS)
+        return process
+
     def end(self) -> None:
         executor, self._process = self._process, None
         if executor is None:
@@ -127,3 +136,8 @@ def _begin(memory_bytes: int, prepare: Callable[[], object] | None) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     if prepare is not None:
         prepare()
+
+
+def _load() -> None:
+    for name in ("gantry_imaging.render", "gantry_imaging.transcode"):
+        import_module(name)

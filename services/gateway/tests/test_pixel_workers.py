@@ -64,6 +64,12 @@ async def test_a_job_over_its_time_is_ended_and_the_next_one_runs():
     workers.close()
 
 
+async def test_the_time_of_a_job_begins_when_its_process_is_up():
+    workers = PixelWorkers(1, memory_bytes=2 << 30, seconds=0.2)
+    assert await workers.run(operator.add, 1, 1) == 2
+    workers.close()
+
+
 async def test_a_job_over_its_memory_fails_and_the_next_one_runs(workers):
     with pytest.raises(CannotProcess, match="memory"):
         await workers.run(bytearray, 8 << 30)
