@@ -32,6 +32,8 @@ _AT_ONCE_HEADER_BYTES = 32 << 10
 _AT_ONCE_FRAME_BYTES = 640 << 10
 _AT_ONCE_PIXELS = 1 << 19
 _QUICK_TYPES = (JPEG, PNG)
+# Rises with every change of what pictures look like, so that nobody keeps one of before.
+_RENDERING = 1
 # An animation shows no more frames and pixels than these: of a longer one every second, third…
 _ANIMATED_FRAMES = 240
 _ANIMATED_BYTES = 96 << 20
@@ -155,7 +157,7 @@ class PictureMaker:
 def picture_etag(instances: Sequence[StoredInstance], asked: object) -> str:
     """Return a strong ETag for pictures of stored bytes made in one way."""
     stored = [(instance.store_id, instance.object_key) for instance in instances]
-    return f'"{hashlib.sha256(repr((stored, asked)).encode()).hexdigest()[:32]}"'
+    return f'"{hashlib.sha256(repr((_RENDERING, stored, asked)).encode()).hexdigest()[:32]}"'
 
 
 def is_animated(table: FrameTable, options: RenderOptions) -> bool:
