@@ -55,6 +55,10 @@ test-slow: setup ## Run the slow tests that need no browser: long series, large 
 test-viewer: viewer ## Open studies of every kind in OHIF, in a real browser (slow)
 	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/viewer $(ARGS)
 
+.PHONY: clients
+clients: viewer ## Run clients that others have written against an archive with login (their scripts must be there)
+	@$(BIN)/python -P tests/clients/run.py $(ARGS)
+
 .PHONY: check
 check: lint test ## Everything a change must pass: lint, then the tests
 

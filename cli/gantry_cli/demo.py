@@ -34,7 +34,7 @@ from gantry_cli.tokens import BearerAuth
 REMEMBERED_FILE = "demo.json"
 CALLING_AE_TITLE = "GANTRY-DEMO"
 ACCOUNT, GRANTS = "demo", ("service@main",)
-ADMITTED_SECONDS = 30.0
+KNOWN_SECONDS = 30.0
 SEARCHABLE_SECONDS = 120.0
 POLL_SECONDS = 0.2
 MIDDLE_SLICE = 24
@@ -79,7 +79,6 @@ def load(state: Path, facts: StackFacts, stopping: Callable[[], bool]) -> Loaded
     """
     auth = BearerAuth(local_account(state, ACCOUNT, GRANTS)) if facts.issuer else None
     with httpx.Client(timeout=60.0, auth=auth) as client:
-        _wait_until_admitted(client, facts, stopping)
         earlier = _remembered(state / REMEMBERED_FILE)
         if earlier is not None and _found(client, facts.dicomweb_url) == earlier.studies:
             say(f"Found the demonstration's {sum(earlier.studies.values())} instances again.")
@@ -98,16 +97,6 @@ def _register_sender(state: Path) -> None:
     entity = {"ae_title": CALLING_AE_TITLE, "may_store": True, "source_addresses": ["127.0.0.1"]}
     with suppress(Conflict):
         administration(AccessOptions(state)).ask("POST", "/application-entities", entity)
-
-
-def _wait_until_admitted(client: httpx.Client, facts: StackFacts, stopping: Callable[[], bool]) -> None:
-    """Wait until a new account's token counts: rules travel to the services in a moment, not in none."""
-
-    def admitted() -> bool:
-        answer = client.get(f"{facts.dicomweb_url}/studies", params={"limit": 1})
-        return answer.status_code in (httpx.codes.OK, httpx.codes.NO_CONTENT)
-
-    _wait(admitted, ADMITTED_SECONDS, stopping, "the archive does not answer a search")
 
 
 def _remembered(file: Path) -> Loaded | None:
@@ -152,7 +141,7 @@ def _store_by_dimse(facts: StackFacts, instances: list[Instance], stopping: Call
         Outgoing(instance.sop_class_uid, instance.sop_uid, instance.transfer_syntax_uid, instance.data_set)
         for instance in instances
     ]
-    _wait(lambda: _is_known(peer), ADMITTED_SECONDS, stopping, f"{CALLING_AE_TITLE} may not associate")
+    _wait(lambda: _is_known(peer), KNOWN_SECONDS, stopping, f"{CALLING_AE_TITLE} may not associate")
     with Sender(peer, [item.context for item in items]) as sender:
         for item in items:
             status = sender.store(item)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from gantry_dicom.errors import BadRequest
+from gantry_embedded.errors import NotReady
 from gantry_embedded.files import private_folder, secret, write_private
 from gantry_embedded.ports import LOOPBACK, is_free, remembered_ports
 from gantry_embedded.postgres import PostgresServer
@@ -27,13 +30,17 @@ from gantry_cli.options import (
     StackOptions,
     choices,
 )
+from gantry_cli.problems import detail_of
 from gantry_cli.services import AUTH, BACK, FRONT, GATEWAY, Service, program_spec, service_spec
+from gantry_cli.tokens import BearerAuth, ClientCredentials, read_secret
 
 AE_TITLE = "GANTRY"
 INDEX_DATABASE = "index"
 CORE_DATABASE = "core"
 ADMIN_PASSWORD = "admin-password"  # noqa: S105 - a file's name
 DIMSE_PORT = "dimse"
+ADMITTED_SECONDS = 30.0
+POLL_SECONDS = 0.1
 # Where the gateway forwards to the service of logins.
 AUTH_PATH = "/auth"
 
@@ -76,6 +83,8 @@ def running_stack(options: StackOptions, supervisor: Supervisor) -> Iterator[Sta
             issuer=_issuer(origin) if chosen.login else "",
             password_file=str(password_file) if chosen.login else "",
         )
+        if facts.issuer:
+            _wait_admitted(supervisor, facts)
         supervisor.announce(facts.as_document())
         yield facts
 
@@ -181,3 +190,19 @@ def _seal_keys(file: Path) -> str:
     if not file.exists():
         write_private(file, f"k1:{secrets.token_hex(32)}")
     return file.read_text().strip()
+
+
+def _wait_admitted(supervisor: Supervisor, facts: StackFacts) -> None:
+    """Wait until a token counts: keys and rules reach the services a moment after these are ready.
+
+    Raises ``NotReady``.
+    """
+    account = ClientCredentials(
+        facts.issuer, OPERATOR, read_secret(supervisor.folder / CLIENTS_FOLDER / OPERATOR)
+    )
+    deadline = time.monotonic() + ADMITTED_SECONDS
+    with httpx.Client(auth=BearerAuth(account), timeout=ADMITTED_SECONDS) as client:
+        while not (answer := client.get(f"{facts.dicomweb_url}/studies", params={"limit": 1})).is_success:
+            if supervisor.is_stopping() or time.monotonic() > deadline:
+                raise NotReady(f"the gateway admits nobody: {detail_of(answer)}")
+            time.sleep(POLL_SECONDS)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +46,8 @@ try {
 # A loaded machine takes a minute to start WebGL in software.
 SECONDS = 150.0
 POLL_MILLISECONDS = 250
+# What an element that has just gone is waited for.
+ELEMENT_MILLISECONDS = 1000
 SMALLEST_VIEWPORT = 150
 FEWEST_GREY_LEVELS, LEAST_DEVIATION = 12, 5.0
 _OWN_SCHEMES = ("blob:", "data:", "chrome-extension:", "chrome:")
@@ -119,7 +122,7 @@ class ViewerPage:
         """Return a screenshot of the largest canvas that could be a viewport, None without one."""
         best: tuple[float, Locator] | None = None
         for canvas in self.page.locator("canvas").all():
-            box = self._try(canvas.bounding_box)
+            box = self._try(partial(canvas.bounding_box, timeout=ELEMENT_MILLISECONDS))
             if box is not None and min(box["width"], box["height"]) > SMALLEST_VIEWPORT:
                 area = box["width"] * box["height"]
                 best = (area, canvas) if best is None or area > best[0] else best
@@ -127,7 +130,7 @@ class ViewerPage:
 
     def shot(self, locator: Locator) -> Shot | None:
         """Return a screenshot of an element, None when it has gone."""
-        png = self._try(lambda: locator.screenshot(timeout=5000))
+        png = self._try(lambda: locator.screenshot(timeout=5 * ELEMENT_MILLISECONDS))
         return None if png is None else np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
     def complaints(self) -> list[str]:
