@@ -85,7 +85,8 @@ class InstanceParts:
                 if weight <= _MADE_WHOLE_BYTES:
                     data = b"".join([piece async for piece in pieces])
                     return Made(data, _labelled(target))
-                beginning = [await anext(pieces, b""), await anext(pieces, b"")]
+                # File Meta, the data set up to the pixels, and the first frame.
+                beginning = [await anext(pieces, b"") for _ in range(3)]
             except CannotProcess:
                 await pieces.aclose()
                 as_stored = target_syntax(instance.transfer_syntax_uid, table, ANY_SYNTAX)
