@@ -71,6 +71,8 @@ class Operation:
     message: Message
     # Set when the peer asks to cancel (C-CANCEL), and when the association has ended.
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    # Set when the last answer has been sent, or cannot be: what is to follow it may begin.
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def context(self) -> PresentationContext:

@@ -74,6 +74,8 @@ class AssociationFacts:
     reject: AssociateReject | None = None
     tls: TlsFacts | None = None
     statuses: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    # The first bytes that the peer sent, at most 8: enough to tell another protocol by.
+    opening: bytes = field(default=b"", repr=False)
     bytes_received: int = 0
     bytes_sent: int = 0
     ended_at: datetime | None = None

@@ -51,6 +51,10 @@ class Listener:
         """The associations that are being negotiated or are established."""
         return [each for each in self._connections if each.request is not None and not each.over]
 
+    def use(self, tls: ssl.SSLContext | None) -> None:
+        """Take ``tls`` for the connections that come from now on."""
+        self._tls = tls
+
     def accept(self, *, accepting: bool, delay: float = 0.0) -> None:
         """Say whether connections are taken from the socket.
 

@@ -101,6 +101,7 @@ class Performing:
         except NotAssociated:
             log.info("answer_not_sent", kind=command.name)
         finally:
+            operation.answered.set()
             operation.message.close()
 
     async def _response_of(self, operation: Operation) -> Response:

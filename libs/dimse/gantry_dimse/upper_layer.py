@@ -45,6 +45,7 @@ Payload = AssociateRequest | AssociateAccept | AssociateReject | Abort | BadPdu 
 _SMALL_READ = 8 << 10
 _LARGE_READ = 256 << 10
 _WRITE_HIGH_WATER = 1 << 20
+_OPENING_BYTES = 8
 
 
 class ServiceUser(Protocol):
@@ -94,6 +95,8 @@ class UpperLayer(asyncio.BufferedProtocol):
         self.state = State.IDLE
         self.transport: asyncio.Transport | None = None
         self.bytes_received = 0
+        # The first bytes that came: what another protocol betrays itself by.
+        self.opening = b""
         self.bytes_sent = 0
         self.write_paused = False
         # What was wrong with the connection before there was an association.
@@ -187,6 +190,8 @@ class UpperLayer(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take ``nbytes`` that were read."""
+        if len(self.opening) < _OPENING_BYTES:
+            self.opening += bytes(self._view[: min(nbytes, _OPENING_BYTES - len(self.opening))])
         self.bytes_received += nbytes
         if self._deaf:
             return

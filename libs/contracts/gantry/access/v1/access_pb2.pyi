@@ -63,7 +63,7 @@ class ClaimGrant(_message.Message):
     def __init__(self, value: _Optional[str] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
 
 class ApplicationEntity(_message.Message):
-    __slots__ = ("ae_title", "partition", "may_store", "may_find", "may_move", "source_addresses", "host", "port")
+    __slots__ = ("ae_title", "partition", "may_store", "may_find", "may_move", "source_addresses", "host", "port", "certificates", "maximum_associations", "associations_per_minute")
     AE_TITLE_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     MAY_STORE_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,9 @@ class ApplicationEntity(_message.Message):
     SOURCE_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    MAXIMUM_ASSOCIATIONS_FIELD_NUMBER: _ClassVar[int]
+    ASSOCIATIONS_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
     ae_title: str
     partition: str
     may_store: bool
@@ -80,7 +83,10 @@ class ApplicationEntity(_message.Message):
     source_addresses: _containers.RepeatedScalarFieldContainer[str]
     host: str
     port: int
-    def __init__(self, ae_title: _Optional[str] = ..., partition: _Optional[str] = ..., may_store: _Optional[bool] = ..., may_find: _Optional[bool] = ..., may_move: _Optional[bool] = ..., source_addresses: _Optional[_Iterable[str]] = ..., host: _Optional[str] = ..., port: _Optional[int] = ...) -> None: ...
+    certificates: _containers.RepeatedScalarFieldContainer[str]
+    maximum_associations: int
+    associations_per_minute: int
+    def __init__(self, ae_title: _Optional[str] = ..., partition: _Optional[str] = ..., may_store: _Optional[bool] = ..., may_find: _Optional[bool] = ..., may_move: _Optional[bool] = ..., source_addresses: _Optional[_Iterable[str]] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., certificates: _Optional[_Iterable[str]] = ..., maximum_associations: _Optional[int] = ..., associations_per_minute: _Optional[int] = ...) -> None: ...
 
 class Revocation(_message.Message):
     __slots__ = ("token_id", "subject", "revoked_at_us", "forget_after_us")
