@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from gantry_dicom.errors import GantryError
 from gantry_telemetry.logs import get_logger
 
-from gantry_dimse.commands import DATA_SET, NO_DATA_SET, RESPONSE, Command, CommandField, encode_command
+from gantry_dimse.commands import DATA_SET, NO_DATA_SET, Command, CommandField, encode_command
 from gantry_dimse.entity import Entity
 from gantry_dimse.errors import Aborted, ContextNotAccepted, NoAnswer, NotAssociated, Rejected
 from gantry_dimse.exchanges import Answers, Exchanges, Reply
 from gantry_dimse.facts import AssociationFacts, End, EndKind, TlsFacts
-from gantry_dimse.messages import Buffer, DataSink, Message, MessageAssembler, pdus_of
+from gantry_dimse.messages import Buffer, DataSink, Message, MessageAssembler
 from gantry_dimse.negotiating import accepted_contexts, answer_window
 from gantry_dimse.negotiation import (
     NO_REASON,
@@ -31,18 +29,14 @@ from gantry_dimse.negotiation import (
     UserInformation,
 )
 from gantry_dimse.performing import Performing
-from gantry_dimse.reader import COMMAND, LAST
+from gantry_dimse.record import Record
+from gantry_dimse.sending import MAY_SEND, Sending
 from gantry_dimse.states import State
 from gantry_dimse.statuses import is_pending
 from gantry_dimse.upper_layer import UpperLayer
 from gantry_dimse.watching import Watch
 
 log = get_logger(__name__)
-
-# Data handed to the transport before we look whether the peer keeps up.
-_WRITE_BATCH_BYTES = 1 << 20
-# States in which this side may send messages (PS3.8 Table 9-10, event 9).
-_MAY_SEND = (State.ESTABLISHED, State.AWAITING_LOCAL_RELEASE)
 
 
 class Association:
@@ -59,23 +53,13 @@ class Association:
         self.limits = entity.limits
         # Whatever the entity wants to remember with it.
         self.keep: Any = None
-        self.request = request
-        self.accept: AssociateAccept | None = None
         self.contexts: dict[int, PresentationContext] = {}
         self.layer = UpperLayer(self, self.limits, requestor=requestor)
         # Called when the connection is gone.
         self.on_closed: Callable[[Association], None] | None = None
         # Done when negotiation is over; its result is whether there is an association.
         self.negotiated: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._requestor = requestor
-        self._reject: AssociateReject | None = None
-        self._connected_at = datetime.now(UTC)
-        self._peer: tuple[str, int] = ("", 0)
-        self._local_port = 0
-        self._tls: TlsFacts | None = None
-        self._statuses: Counter[tuple[int, int]] = Counter()
-        self._end: End | None = None
-        self._ended_at: datetime | None = None
+        self._record = Record(requestor=requestor, request=request)
         self._over = asyncio.Event()
         self._closed = asyncio.Event()
         self._assembler = MessageAssembler(
@@ -84,28 +68,38 @@ class Association:
         self._exchanges = Exchanges(self.update_reading)
         self._performing = Performing(self)
         self._watch = Watch(self.layer, self.limits, self._is_busy, self.time_out)
-        self._sending = asyncio.Lock()
-        self._writable = asyncio.Event()
-        self._maximum_sent = self.limits.maximum_sent_pdu_bytes
+        self._sending = Sending(
+            self.layer, self.limits.maximum_sent_pdu_bytes, error=self._error_if_over, abort=self.abort
+        )
         self._release_ready = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     # What is known.
 
     @property
+    def request(self) -> AssociateRequest | None:
+        """The request, the peer's or ours; an acceptor has none at first."""
+        return self._record.request
+
+    @property
+    def accept(self) -> AssociateAccept | None:
+        """The acceptance, once there is one."""
+        return self._record.accept
+
+    @property
     def established(self) -> bool:
         """Whether messages can be sent."""
-        return self._end is None and self.layer.state in _MAY_SEND
+        return self._record.end is None and self.layer.state in MAY_SEND
 
     @property
     def over(self) -> bool:
         """Whether it has ended; its connection may close a little later."""
-        return self._end is not None
+        return self._record.end is not None
 
     @property
     def peer_address(self) -> str:
         """The peer's network address."""
-        return self._peer[0]
+        return self._record.peer[0]
 
     @property
     def calling_ae_title(self) -> str:
@@ -120,27 +114,12 @@ class Association:
     @property
     def tls(self) -> TlsFacts | None:
         """What TLS agreed on, where there is TLS."""
-        return self._tls
+        return self._record.tls
 
     @property
     def facts(self) -> AssociationFacts:
         """All that is known of it at this moment."""
-        return AssociationFacts(
-            requestor=self._requestor,
-            peer_address=self._peer[0],
-            peer_port=self._peer[1],
-            local_port=self._local_port,
-            connected_at=self._connected_at,
-            request=self.request,
-            accept=self.accept,
-            reject=self._reject,
-            tls=self._tls,
-            statuses=MappingProxyType(dict(self._statuses)),
-            bytes_received=self.layer.bytes_received,
-            bytes_sent=self.layer.bytes_sent,
-            ended_at=self._ended_at,
-            end=self._end,
-        )
+        return self._record.facts(self.layer)
 
     def context_for(self, abstract_syntax: str, transfer_syntax: str | None = None) -> PresentationContext:
         """Return the accepted context of a SOP class, in a transfer syntax if one is named.
@@ -209,53 +188,17 @@ class Association:
         ``data`` may come in pieces, each of an even length but the last. When it ends too early,
         or the caller leaves, the association is aborted: the peer has half a message.
         """
-        context_id, longest = context.context_id, self._maximum_sent
-        async with self._sending:
-            parts = list(pdus_of(context_id, encode_command(command), COMMAND | LAST, longest))
-            try:
-                if isinstance(data, AsyncIterable):
-                    await self._write(parts)
-                    await self._send_pieces(context_id, data)
-                else:
-                    await self._send_whole(context_id, parts, data)
-            except NotAssociated:
-                raise
-            except BaseException:
-                self.abort("a message could not be sent to its end")
-                raise
+        await self._sending.send(context.context_id, encode_command(command), data)
         if command.is_response:
-            self._count(command)
-
-    async def _send_whole(
-        self, context_id: int, parts: list[bytes | memoryview], data: Buffer | None
-    ) -> None:
-        """Send ``parts``, and ``data`` behind them."""
-        if data is not None:
-            size = 0
-            for part in pdus_of(context_id, data, LAST, self._maximum_sent):
-                parts.append(part)
-                size += len(part)
-                # Heads and values come in turn; only whole PDUs are handed over.
-                if size >= _WRITE_BATCH_BYTES and len(parts) % 2 == 0:
-                    await self._write(parts)
-                    parts, size = [], 0
-        await self._write(parts)
-
-    async def _send_pieces(self, context_id: int, pieces: AsyncIterable[Buffer]) -> None:
-        held: Buffer = b""
-        async for piece in pieces:
-            if held:
-                await self._write(list(pdus_of(context_id, held, 0, self._maximum_sent)))
-            held = piece
-        await self._write(list(pdus_of(context_id, held, LAST, self._maximum_sent)))
+            self._record.count(command)
 
     # Ends.
 
     async def release(self) -> None:
         """Release the association; abort it when the peer does not agree in time."""
-        if self._end is None and self.layer.state is State.ESTABLISHED:
+        if self._record.end is None and self.layer.state is State.ESTABLISHED:
             self.layer.release()
-        if self._end is None:
+        if self._record.end is None:
             try:
                 async with asyncio.timeout(self.limits.artim_seconds):
                     await self._over.wait()
@@ -269,8 +212,8 @@ class Association:
     def not_opened(self, kind: EndKind, detail: str, peer: tuple[str, int] | None = None) -> None:
         """Note that the connection was not opened, or its TLS handshake failed."""
         if peer is not None:
-            self._peer = peer
-        self._finish(End(kind, by_peer=not self._requestor, detail=detail))
+            self._record.peer = peer
+        self._finish(End(kind, by_peer=not self._record.requestor, detail=detail))
         self.closed()
 
     def dismiss(self, detail: str) -> None:
@@ -285,7 +228,7 @@ class Association:
     async def drain(self, seconds: float) -> None:
         """Let operations in hand end, begin no more, then abort: an acceptor cannot release."""
         self._performing.drain()
-        if self._end is None:
+        if self._record.end is None:
             try:
                 async with asyncio.timeout(seconds):
                     await self._performing.wait_until_none()
@@ -315,38 +258,31 @@ class Association:
 
     def error(self) -> NotAssociated:
         """Return the error for somebody who wanted what the association's end does not allow."""
-        if self._reject is not None:
-            return Rejected(self._reject, self.facts)
-        return Aborted("there is no association" if self._end is None else self._end.text, self.facts)
+        if self._record.reject is not None:
+            return Rejected(self._record.reject, self.facts)
+        return Aborted(
+            "there is no association" if self._record.end is None else self._record.end.text, self.facts
+        )
+
+    def _error_if_over(self) -> NotAssociated | None:
+        return None if self._record.end is None else self.error()
 
     # What the upper layer tells.
 
     def connected(self) -> None:
         """The connection is there."""
-        transport = self.layer.transport
-        if transport is None:
-            return
-        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        if isinstance(peer, tuple):
-            self._peer = (str(peer[0]), int(peer[1]))
-        if isinstance(local, tuple):
-            self._local_port = int(local[1])
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None:
-            cipher = tls.cipher()
-            self._tls = TlsFacts(
-                tls.version() or "", cipher[0] if cipher else "", tls.getpeercert(binary_form=True)
-            )
+        if self.layer.transport is not None:
+            self._record.connect(self.layer.transport)
 
     def associate_indicated(self, request: AssociateRequest) -> None:
         """The peer asks for an association."""
-        self.request = request
+        self._record.request = request
         self._run(self._negotiate(request))
 
     def associate_confirmed(self, answer: AssociateAccept | AssociateReject) -> None:
         """The peer has answered our request."""
         if isinstance(answer, AssociateReject):
-            self._reject = answer
+            self._record.reject = answer
             self._finish(End(EndKind.REJECTED, by_peer=True, detail=answer.text))
         elif self.request is not None:
             self._establish(self.request, answer)
@@ -375,7 +311,7 @@ class Association:
 
     def writing_resumed(self) -> None:
         """The peer takes data again."""
-        self._writable.set()
+        self._sending.resume()
 
     def closed(self) -> None:
         """The connection is gone."""
@@ -403,7 +339,7 @@ class Association:
         if self.layer.state is not State.AWAITING_LOCAL_ANSWER:
             return  # the peer has not waited
         if isinstance(answer, AssociateReject):
-            self._reject = answer
+            self._record.reject = answer
             self.layer.reject(answer)
             self._finish(End(EndKind.REJECTED, by_peer=False, detail=answer.text))
             return
@@ -419,19 +355,19 @@ class Association:
         self.layer.accept(accept)
 
     def _establish(self, request: AssociateRequest, accept: AssociateAccept) -> None:
-        self.accept = accept
-        self.contexts.update(accepted_contexts(request, accept, requestor=self._requestor))
-        theirs = accept.user if self._requestor else request.user
+        self._record.accept = accept
+        self.contexts.update(accepted_contexts(request, accept, requestor=self._record.requestor))
+        theirs = accept.user if self._record.requestor else request.user
         if theirs.maximum_length:
-            self._maximum_sent = min(theirs.maximum_length, self._maximum_sent)
+            self._sending.longest = min(theirs.maximum_length, self._sending.longest)
         asked, agreed = request.user.async_window, accept.user.async_window
         if asked is not None and agreed is not None:
             most = self.limits.maximum_operations
             # What the requestor invokes the acceptor performs, and the other way round.
             forth = min(asked.invoked or most, agreed.performed or most)
             back = min(asked.performed or most, agreed.invoked or most)
-            self._exchanges.invocations = asyncio.Semaphore(forth if self._requestor else back)
-            self._performing.at_a_time = back if self._requestor else forth
+            self._exchanges.invocations = asyncio.Semaphore(forth if self._record.requestor else back)
+            self._performing.at_a_time = back if self._record.requestor else forth
         self._watch.start()
         if not self.negotiated.done():
             self.negotiated.set_result(True)
@@ -461,12 +397,8 @@ class Association:
         self.update_reading()
         if reply is None:
             raise self.error()
-        self._count(reply.command)
+        self._record.count(reply.command)
         return reply
-
-    def _count(self, answer: Command) -> None:
-        if answer.status is not None and not is_pending(answer.status):
-            self._statuses[answer.command_field & ~RESPONSE, answer.status] += 1
 
     def _is_busy(self) -> bool:
         return bool(self._performing) or bool(self._exchanges)
@@ -479,21 +411,11 @@ class Association:
         else:
             self.layer.resume_reading()
 
-    async def _write(self, parts: list[bytes | memoryview]) -> None:
-        if not self.established:
-            raise self.error()
-        self.layer.write(parts)
-        if self.layer.write_paused:
-            self._writable.clear()
-            await self._writable.wait()
-            if self._end is not None:
-                raise self.error()
-
     # Release and end.
 
     async def _prepare_release(self) -> None:
         await self._performing.wait_until_none()
-        if self._end is None:
+        if self._record.end is None:
             try:
                 await self.entity.before_release(self)
             except Exception:
@@ -512,7 +434,7 @@ class Association:
             self.layer.answer_release()  # ours is still to be answered
 
     def _end_by_us(self, kind: EndKind, detail: str) -> None:
-        if self._end is not None:
+        if self._record.end is not None:
             return
         state = self.layer.state
         if state in (State.IDLE, State.AWAITING_REQUEST):
@@ -525,15 +447,14 @@ class Association:
 
     def _finish(self, end: End) -> None:
         """Note the end, once, and let nobody wait for what will not come."""
-        if self._end is not None:
+        if self._record.end is not None:
             return
-        self._end = end
-        self._ended_at = datetime.now(UTC)
+        self._record.finish(end)
         self._watch.stop()
         self._assembler.close()
         self._performing.end()
         self._exchanges.end()
-        self._writable.set()
+        self._sending.resume()
         self._over.set()
         if not self.negotiated.done():
             self.negotiated.set_result(False)
