@@ -1,4 +1,4 @@
-"""The statements W01 to W14 and W42: studies, series and instances as objects (PS3.18 10.4)."""
+"""The statements W01 to W10, W12 to W14 and W42: studies, series and instances as objects (PS3.18 10.4)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gantry_testing.synthetic import Instance, Study, make_series, native_frame,
 from gantry_testing.web import DICOM, BadAnswer, Part, decode_multipart
 
 from gantry_cli.conformance.server import Server, path_of, series_path_of, study_path_of
-from gantry_cli.conformance.statements import Broken, NotTestable, expect, statement
+from gantry_cli.conformance.statements import Broken, expect, statement
 
 PARTS = f'multipart/related; type="{DICOM}"'
 OCTETS = "application/octet-stream"
@@ -234,21 +234,6 @@ def some_as_asked_is_206_and_none_is_406(server: Server) -> None:
     expect(len(parts_of(answer)) == 1, "the image alone can be JPEG 2000")
     alone = server.get(path_of(instances[1]), accept)
     expect(alone.status_code == 406, f"a report as JPEG 2000 answered {alone.status_code}")
-
-
-@statement("W11", "PS3.2 N.7-92")
-def never_known_is_404_and_deleted_410(server: Server) -> None:
-    """What was never stored is 404, what was deleted 410, at every level and below it."""
-    for path in ("/studies/2.25.1", "/studies/2.25.1/series/2.25.2", "/studies/2.25.1/metadata"):
-        expect(server.get(path).status_code == 404, f"{path} answered {server.get(path).status_code}")
-    [instance] = server.sample("to be deleted", lambda study: list(stream_series(make_series(study), "SC")))
-    deleted = server.send("DELETE", study_path_of(instance))
-    if deleted.status_code in {404, 405, 501}:
-        raise NotTestable("the server deletes nothing by DICOMweb")
-    expect(deleted.status_code in {200, 202, 204}, f"DELETE answered {deleted.status_code}")
-    for below in ("", "/metadata", "/frames/1"):
-        answer = server.get(path_of(instance) + below)
-        expect(answer.status_code == 410, f"{below or 'a deleted instance'} answered {answer.status_code}")
 
 
 @statement("W12", "PS3.18 8.7.8")
