@@ -1,5 +1,6 @@
 """The DIMSE listener from outside: C-ECHO, C-STORE, and connections that would starve others (O-25, O-26)."""
 
+import asyncio
 import signal
 import struct
 import time
@@ -7,11 +8,18 @@ from dataclasses import replace
 
 import pytest
 from gantry_dicom.gate import admit
+from gantry_dimse.commands import Command, CommandField, encode_command
+from gantry_dimse.connecting import open_association
+from gantry_dimse.messages import pdus_of
+from gantry_dimse.negotiating import propose
+from gantry_dimse.negotiation import AsyncWindow
+from gantry_dimse.reader import COMMAND, LAST
+from gantry_dimse.scu import c_store
 from gantry_testing.dimse import NotAssociated, Outgoing, Peer, Sender, echo, store_all, store_concurrently
 from gantry_testing.synthetic import generate_study
 from gantry_testing.synthetic.encoding import element
 from gantry_testing.waiting import wait_for
-from pynetdicom import AE
+from pynetdicom import AE, build_context
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -198,6 +206,91 @@ def test_beyond_the_limit_an_association_is_rejected_at_once_and_idle_ones_end(s
         return False
 
     wait_for(one_more, "an idle association to end", 15)
+
+
+def test_one_title_cannot_take_every_association(start_listener):
+    listener = start_listener(maximum_associations_per_title=2)
+    busy, other = AE("BUSY"), AE("OTHER")
+    held = []
+    for entity in (busy, busy, busy, other):
+        entity.requested_contexts = [build_context("1.2.840.10008.1.1")]
+        held.append(entity.associate(listener.peer.host, listener.peer.port, ae_title="GANTRY"))
+    assert [association.is_established for association in held] == [True, True, False, True]
+    assert held[2].acceptor.primitive.result_source == 0x03
+    for association in held:
+        association.abort()
+
+
+def test_an_instance_that_finds_no_room_in_the_spool_is_refused_and_the_next_is_kept(start_listener, items):
+    listener = start_listener(memory_bytes=1 << 20)
+    (large,) = generate_study(10, "CT", size=(1024, 1024), instances=1)
+    with Sender(listener.peer, [items[0].context]) as sender:
+        assert sender.store(outgoing(large)) == 0xA700
+        assert sender.store(items[0]) == 0
+    assert len(listener.objects()) == 1
+
+
+async def test_stores_of_one_association_with_a_window_are_in_hand_together(listener, items):
+    association = await open_association(
+        listener.peer.host,
+        listener.peer.port,
+        calling_ae_title="MODALITY",
+        called_ae_title="GANTRY",
+        contexts=propose([(items[0].sop_class_uid, [items[0].transfer_syntax_uid])]),
+        async_window=AsyncWindow(4, 1),
+    )
+    async with association:
+        assert association.accept.user.async_window.performed == 4
+        replies = await asyncio.gather(
+            *(
+                c_store(
+                    association,
+                    sop_class_uid=item.sop_class_uid,
+                    sop_instance_uid=item.sop_uid,
+                    transfer_syntax_uid=item.transfer_syntax_uid,
+                    data_set=item.data_set,
+                )
+                for item in items
+            )
+        )
+    assert [reply.status for reply in replies] == [0] * len(items)
+    assert len(listener.objects()) == len(items)
+
+
+def test_peers_that_stop_in_the_middle_of_an_instance_are_held_in_bounded_memory(start_listener, items):
+    import psutil
+
+    listener = start_listener(memory_bytes=4 << 20, dimse_workers=1)
+    (worker,) = psutil.Process(listener.process.pid).children()
+    assert store_all(listener.peer, items[:1]) == [0]
+    before = worker.memory_info().rss
+    stuck = []
+    for _ in range(30):
+        sender = Sender(listener.peer, [items[0].context]).__enter__()
+        connection = sender.association.dul.socket.socket
+        connection.sendall(beginning_of_a_store(sender, items[0]))
+        stuck.append(sender)
+    wait_for(lambda: store_all(listener.peer, items[1:2]) in ([0], [0xA700]), "an answer for somebody else")
+    assert worker.memory_info().rss - before < 40 << 20
+    for sender in stuck:
+        sender.association.abort()
+    wait_for(lambda: store_all(listener.peer, items[1:2]) == [0], "the room that the others had")
+    assert len(listener.objects()) == 2
+
+
+def beginning_of_a_store(sender, item, size=1 << 20):
+    """Return a C-STORE command and ``size`` bytes of a data set that does not end."""
+    context_id = sender.accepted(item.context).context_id
+    command = Command(
+        CommandField.C_STORE,
+        affected_sop_class_uid=item.sop_class_uid,
+        message_id=1,
+        priority=0,
+        command_data_set_type=1,
+        affected_sop_instance_uid=item.sop_uid,
+    )
+    pdus = [*pdus_of(context_id, encode_command(command), COMMAND | LAST, 1 << 16)]
+    return b"".join([*pdus, *pdus_of(context_id, bytes(size), 0, 1 << 16)])
 
 
 def test_a_killed_worker_is_started_again(listener):
