@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
+from gantry_access.policy import Action
 from gantry_dicom.errors import BadRequest, NotAcceptable
 from gantry_dicom.uids import is_valid_uid
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gantry_gateway.entrypoints.absent import absence
-from gantry_gateway.entrypoints.context import components, partition_of
+from gantry_gateway.entrypoints.context import authorise, components, partition_of
 from gantry_gateway.entrypoints.wado_instances import retrieve
 from gantry_gateway.entrypoints.wado_rendered import retrieve_rendered
 from gantry_gateway.media_types import MediaType, matches, parse_accept
@@ -38,6 +39,8 @@ _POSITIVE = re.compile(r"[1-9][0-9]{0,8}")
 
 async def retrieve_by_query(request: Request) -> Response:
     """Answer an object as it is, or as a picture or document of it."""
+    # Before a word of what is asked is read; the entry points below ask again, for its study.
+    authorise(request, Action.RETRIEVE)
     asked = request.query_params
     if asked.get("requestType") != "WADO":
         raise BadRequest("requestType is WADO")
