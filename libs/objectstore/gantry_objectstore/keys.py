@@ -9,6 +9,7 @@
     w/<partition>/<hh>/<scope>/<revision>  that the amendment may wait to be applied, until it is
     c/<partition>/<hh>/<transaction>/...   a storage commitment: its request, report and end
     v/<partition>/<hh>/<transaction>       that the commitment may not have ended, until it has
+    f/<day>/<batch>                        failed associations of a few seconds, until they are forgotten
 
 ``batch`` is a ULID, ``hh`` two hex digits of its hash that spread the load over the store's
 key ranges, ``day`` the UTC day in the ULID: whoever writes a batch's manifest finds the same
@@ -36,6 +37,7 @@ AMENDMENT_PREFIX = "a/"
 WAITING_PREFIX = "w/"
 COMMITMENT_PREFIX = "c/"
 OPEN_COMMITMENT_PREFIX = "v/"
+FAILURE_PREFIX = "f/"
 MAX_ORDINAL = 9999
 MAX_REVISION = 99_999_999
 
@@ -229,6 +231,16 @@ def commitment_folder_of(open_key: str) -> str:
     if f"{OPEN_COMMITMENT_PREFIX}{folder}".rstrip("/") != open_key:
         raise BadKey("not the key of an open commitment")
     return f"{COMMITMENT_PREFIX}{folder}"
+
+
+def failure_day_folder(day: str) -> str:
+    """Return the prefix of the failed associations of one day (``yyyy-mm-dd``). Raises ``BadKey``."""
+    return check_prefix(f"{FAILURE_PREFIX}{day}/")
+
+
+def failure_key(batch: str) -> str:
+    """Return the key of a batch of failed associations. Raises ``BadKey``."""
+    return f"{failure_day_folder(batch_day(batch))}{batch}"
 
 
 def amendment_folder(partition: str, scope: str) -> str:
