@@ -96,5 +96,5 @@ def test_everything_a_service_can_import_is_in_its_requirements(service):
 
 def test_the_closure_goes_through_the_libraries_and_into_functions():
     assert {"joserfc", "starlette", "redis"} <= set(closure("gateway"))
-    assert {"joserfc", "pynetdicom"} <= set(closure("ingest"))
+    assert {"asyncpg", "joserfc"} <= set(closure("ingest"))
     assert "pynetdicom" not in closure("gateway")
