@@ -36,6 +36,8 @@ SPOOLED = metrics.gauge("gantry_access_spool_bytes", "Access events and batches 
 
 # Distinct refusals kept of one window; a scan must not fill the spool.
 _REFUSALS_PER_WINDOW = 1000
+# How long an event that nobody waits for may be in memory alone.
+_LAZY_SECONDS = 1.0
 # How long an end waits for the bucket.
 _CLOSING_SECONDS = 10.0
 
@@ -144,9 +146,10 @@ class AccessLog:
             known.update(dict.fromkeys(fresh, written))
             self._waiting_bytes += len(data)
             self._segment_length += len(data)
+            is_first = not self._queue
             self._queue.append((data, written))
             _WRITTEN.inc()
-            if durable:
+            if durable or is_first:
                 self._wake.notify()
             if self._segment_length > self._settings.segment_bytes and self._loop is not None:
                 self._segment_length = 0
@@ -214,7 +217,10 @@ class AccessLog:
         while True:
             with self._lock:
                 while not (self._rotate or self._stopping or any(future for _, future in self._queue)):
-                    self._wake.wait()
+                    # What nobody waits for may gather others, but not for long.
+                    is_woken = self._wake.wait(_LAZY_SECONDS if self._queue else None)
+                    if self._queue and not is_woken:
+                        break
                 taken, self._queue = self._queue, []
                 rotate, self._rotate = self._rotate, None
                 stopping = self._stopping

@@ -103,6 +103,18 @@ async def test_what_was_waited_for_is_in_the_spool_on_disk(tmp_path, make_log):
     assert retrieve(log, "1.2.3") is None
 
 
+async def test_what_nobody_waits_for_is_on_the_disk_soon_all_the_same(tmp_path, make_log, monkeypatch):
+    monkeypatch.setattr(audit, "_LAZY_SECONDS", 0.05)
+    log = await make_log()
+    stored = log.record(ACCESS_KIND_STORE, principal="ct", operation="C-STORE", outcome="ok", durable=False)
+    assert stored is None
+    (segment,) = (tmp_path / "spool" / log.writer).glob("*.events")
+    deadline = time.monotonic() + 10
+    while not any(event.principal == "ct" for event in read_segment(segment)):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
 async def test_after_a_window_the_same_access_is_a_new_record(store, make_log):
     log = await make_log()
     for _ in range(2):
