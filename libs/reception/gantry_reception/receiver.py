@@ -263,6 +263,8 @@ class Receiver:
         put = asyncio.ensure_future(self._store.put(line.reception.object_key, [meta, data_set]))
         put.add_done_callback(_hear)
         try:
+            # Let it begin: the store works while the digests are made.
+            await asyncio.sleep(0)
             digests = await digests_of(meta, data_set)
             line.reception.meta_digest = digests.meta
             line.reception.data_set_digest = digests.data_set
