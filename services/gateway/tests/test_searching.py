@@ -1,5 +1,7 @@
 """QIDO-RS over HTTP against the whole archive (PS3.18 10.6; cases O-20, O-23)."""
 
+from urllib.parse import urlsplit
+
 import httpx
 import pytest
 from gantry_testing import strict_json
@@ -122,6 +124,14 @@ def test_links_begin_with_the_base_that_the_proxy_names(web, studies, headers, r
         document["7FE00010"]["BulkDataURI"].startswith(f"{root}/dicom-web/studies/") for document in found
     )
     assert b"127.0.0.1" not in metadata.content
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_links_have_the_port_that_was_called_though_the_client_left_it_out(web, studies, name):
+    ct, _ = studies[0]
+    port = urlsplit(web.base_url).port
+    answer = web.http.get(f"{web.base_url}/studies/{ct.study_uid}/series", headers={"Host": name})
+    assert value(answer.json()[0], "00081190").startswith(f"http://{name}:{port}/dicom-web/")
 
 
 @pytest.mark.parametrize(

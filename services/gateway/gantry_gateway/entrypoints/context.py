@@ -83,7 +83,7 @@ def _root(request: Request) -> str:
 
 def _requested_root(request: Request) -> str:
     scheme = request.url.scheme
-    host = request.headers.get("host", request.url.netloc)
+    host = _named_host(request)
     prefix = ""
     forwarded = request.headers.get("forwarded")
     if forwarded:
@@ -101,3 +101,16 @@ def _requested_root(request: Request) -> str:
     if _ROOT.fullmatch(root) is None:
         raise BadRequest("the host named in the request is malformed")
     return root
+
+
+def _named_host(request: Request) -> str:
+    """Return the host that the request names, with the port that some clients leave out of it.
+
+    RFC 9110 7.2 wants the port in Host; dicomweb-client for Python does not send it. It is known
+    only where the host named is the very address that was called: behind a proxy it is another.
+    """
+    host = request.headers.get("host", request.url.netloc)
+    address, port = request.scope.get("server") or ("", None)
+    default = 443 if request.url.scheme == "https" else 80
+    named = "127.0.0.1" if host == "localhost" else host
+    return f"{host}:{port}" if named == address and port not in {None, default} else host
