@@ -1,7 +1,7 @@
 """Application entities of a snapshot: who may associate, from where, with which rights.
 
-A title is a name that anybody can claim (PS3.8 7.1.1.3): it counts only from the addresses
-that it was registered with.
+A title is a name that anybody can claim (PS3.8 7.1.1.3): it counts only from the addresses,
+and with the certificates, that it was registered with.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from gantry.access.v1.access_pb2 import ApplicationEntity, PolicySnapshot
-from gantry_dicom.errors import NotAllowed
 from gantry_telemetry.logs import get_logger
 
+from gantry_access.certificates import names_of
+from gantry_access.errors import NotRegistered
 from gantry_access.policy import Grant, Principal
 from gantry_access.roles import ENTITY_MAY_FIND, ENTITY_MAY_MOVE, ENTITY_MAY_STORE, ENTITY_REGISTERED
 
@@ -25,7 +26,17 @@ _OPEN_GRANTS = frozenset(
     Grant(role, OPEN_PARTITION) for role in (ENTITY_MAY_STORE, ENTITY_MAY_FIND, ENTITY_MAY_MOVE)
 )
 
+NO_SUCH_TITLE, WRONG_ADDRESS, WRONG_CERTIFICATE = "calling-ae-title", "source-address", "certificate"
+
 _Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class EntityLimits:
+    """How much a title may ask of a listener; 0 sets no limit of its own."""
+
+    maximum_associations: int = 0
+    associations_per_minute: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,9 @@ class _Entry:
     grants: frozenset[Grant]
     # None: from anywhere.
     networks: tuple[_Network, ...] | None
+    # Empty: also without one.
+    certificates: frozenset[str]
+    limits: EntityLimits
 
 
 class Registry:
@@ -43,34 +57,60 @@ class Registry:
         self._entries: dict[str, list[_Entry]] = {}
         self._addresses: dict[tuple[str, str], tuple[str, int]] = {}
         for entity in snapshot.application_entities:
-            entry = _Entry(_grants(entity), _networks(entity))
+            entry = _Entry(
+                _grants(entity),
+                _networks(entity),
+                frozenset(filter(None, (text.strip() for text in entity.certificates))),
+                EntityLimits(entity.maximum_associations, entity.associations_per_minute),
+            )
             self._entries.setdefault(entity.ae_title.strip(), []).append(entry)
             if entity.host and entity.port:
                 address = (entity.host, entity.port)
                 self._addresses.setdefault((entity.ae_title.strip(), entity.partition), address)
 
-    def principal(self, ae_title: str, peer_address: str) -> Principal:
-        """Return the caller behind ``ae_title``. Raises ``NotAllowed``.
+    def principal(self, ae_title: str, peer_address: str, certificate: bytes | None = None) -> Principal:
+        """Return the caller behind ``ae_title``, who has shown ``certificate`` (DER). Raises ``NotRegistered``.
 
-        A registered title from another address is refused, also while registration is open.
+        A registered title from another address, or without its certificate, is refused, also
+        while registration is open.
         """
         title = ae_title.strip()
         entries = self._entries.get(title)
         if entries is None:
             if self._open and title:
                 return Principal(title, peer_address, _OPEN_GRANTS)
-            raise NotAllowed("the calling AE title is not registered")
+            raise NotRegistered("the calling AE title is not registered", NO_SUCH_TITLE)
         address = _address(peer_address)
-        grants = frozenset[Grant]().union(
-            *(entry.grants for entry in entries if _comes_from(address, entry.networks))
-        )
-        if not grants:
-            raise NotAllowed("the calling AE title is not registered with this address")
+        from_here = [entry for entry in entries if _comes_from(address, entry.networks)]
+        if not from_here:
+            raise NotRegistered("the calling AE title is not registered with this address", WRONG_ADDRESS)
+        shown = names_of(certificate) if certificate else frozenset[str]()
+        shown_to = [entry for entry in from_here if not entry.certificates or entry.certificates & shown]
+        if not shown_to:
+            raise NotRegistered("the calling AE title is bound to another certificate", WRONG_CERTIFICATE)
+        grants = frozenset[Grant]().union(*(entry.grants for entry in shown_to))
         return Principal(title, peer_address, grants)
+
+    def is_registered(self, ae_title: str) -> bool:
+        """Whether ``ae_title`` is in the registry, whoever says it."""
+        return ae_title.strip() in self._entries
+
+    def limits(self, ae_title: str) -> EntityLimits:
+        """Return the widest limits that ``ae_title`` is registered with."""
+        entries = self._entries.get(ae_title.strip(), ())
+        return EntityLimits(
+            _widest(entry.limits.maximum_associations for entry in entries),
+            _widest(entry.limits.associations_per_minute for entry in entries),
+        )
 
     def address(self, ae_title: str, partition: str) -> tuple[str, int] | None:
         """Return host and port of an entity of ``partition`` that instances can be sent to, if any."""
         return self._addresses.get((ae_title.strip(), partition))
+
+
+def _widest(limits: Iterable[int]) -> int:
+    found = list(limits)
+    return 0 if not found or 0 in found else max(found)
 
 
 def _grants(entity: ApplicationEntity) -> frozenset[Grant]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from gantry_dicom.errors import GantryError, OutOfResources, Unavailable
+from gantry_dicom.errors import GantryError, NotAllowed, OutOfResources, Unavailable
 
 
 class BadPolicySetting(GantryError):
     """A setting of the policy cannot be used; the process must not start."""
+
+
+class NotRegistered(NotAllowed):
+    """A caller is not the application entity that it says it is; ``reason`` says by what, as a static name."""
+
+    def __init__(self, detail: str, reason: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class StalePolicy(Unavailable):

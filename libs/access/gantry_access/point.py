@@ -49,11 +49,14 @@ class AccessPoint:
         found = in_force.tokens.verify(token)
         return Principal(found.name, peer_address, found.grants)
 
-    def entity(self, ae_title: str, peer_address: str) -> Principal:
-        """Return the caller of a DIMSE service. Raises ``NotAllowed``, ``StalePolicy``."""
+    def entity(self, ae_title: str, peer_address: str, certificate: bytes | None = None) -> Principal:
+        """Return the caller of a DIMSE service, who has shown ``certificate`` (DER, verified).
+
+        Raises ``NotRegistered``, ``StalePolicy``.
+        """
         if self.feed is None:
             return Principal(ae_title.strip(), peer_address)
-        return self.feed.current().entities.principal(ae_title, peer_address)
+        return self.feed.current().entities.principal(ae_title, peer_address, certificate)
 
     def require(self, principal: Principal, action: Action, resource: Resource) -> Decision:
         """Return the decision that allows; raises ``NotAllowed``.

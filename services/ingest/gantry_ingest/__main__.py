@@ -17,8 +17,7 @@ def main() -> None:
     if sys.argv[1:2] == ["work"]:
         from gantry_ingest.entrypoints.worker import work
 
-        listener, slots, number = (int(argument) for argument in sys.argv[2:5])
-        work(settings, listener, slots, number)
+        work(settings, *(int(argument) for argument in sys.argv[2:6]))
         return
     from gantry_ingest.entrypoints.listener import listen
 

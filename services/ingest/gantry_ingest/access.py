@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from gantry.access.v1.access_pb2 import ACCESS_KIND_REFUSAL
 from gantry_access.assembly import Access
@@ -17,9 +17,15 @@ log = get_logger(__name__)
 ASSOCIATION = "A-ASSOCIATE"
 C_ECHO = "C-ECHO"
 C_STORE = "C-STORE"
+N_ACTION = "N-ACTION"
 
 # What each DIMSE service that we answer needs; a service that is not here has no handler.
-SERVICE_ACTIONS: Mapping[str, Action] = {C_ECHO: Action.VERIFY, C_STORE: Action.STORE}
+SERVICE_ACTIONS: Mapping[str, Action] = {
+    C_ECHO: Action.VERIFY,
+    C_STORE: Action.STORE,
+    # Storage commitment is part of storing, as over HTTP.
+    N_ACTION: Action.STORE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,10 @@ class Caller:
     ae_title: str
     peer_address: str
     partition: str
+    # Of the peer's TLS certificate, in DER, when it has shown one.
+    certificate: bytes | None = field(default=None, repr=False)
+    # Of the user that the association was opened for (PS3.7 D.3.3.7): what is allowed, both may do.
+    token: str = field(default="", repr=False)
 
 
 def admit(access: Access, caller: Caller) -> None:
@@ -37,7 +47,7 @@ def admit(access: Access, caller: Caller) -> None:
     Raises ``StalePolicy`` while the rules are not known.
     """
     try:
-        principal = access.point.entity(caller.ae_title, caller.peer_address)
+        principal = access.point.entity(caller.ae_title, caller.peer_address, caller.certificate)
         if access.point.feed is not None and not is_visible(RULES, principal, caller.partition):
             raise NotAllowed("the calling AE title has no rights in this partition")
     except GantryError as error:
@@ -52,8 +62,14 @@ def allow(access: Access, caller: Caller, service: str) -> tuple[Principal, Deci
     ``NotAllowed``, ``StalePolicy``.
     """
     try:
-        principal = access.point.entity(caller.ae_title, caller.peer_address)
-        decision = access.point.require(principal, SERVICE_ACTIONS[service], Resource(caller.partition))
+        principal = access.point.entity(caller.ae_title, caller.peer_address, caller.certificate)
+        resource = Resource(caller.partition)
+        decision = access.point.require(principal, SERVICE_ACTIONS[service], resource)
+        if caller.token:
+            # Each time anew: a token that has expired or was revoked ends within an association too.
+            user = access.point.bearer(caller.token, caller.peer_address)
+            access.point.require(user, SERVICE_ACTIONS[service], resource)
+            principal = replace(principal, name=f"{user.name} at {principal.name}")
     except NotFound as error:
         note_refusal(access, caller, service, error)
         raise NotAllowed(error.detail) from None

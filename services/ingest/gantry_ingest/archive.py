@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from gantry_dicom.errors import GantryError, NotFound, Outcome
+from gantry_dicom.errors import GantryError, NotFound
 from gantry_dimse.association import Association
 from gantry_dimse.commands import Command, CommandField
 from gantry_dimse.entity import Agreement, Entity, Operation, Response
@@ -14,36 +14,35 @@ from gantry_dimse.facts import AssociationFacts, EndKind
 from gantry_dimse.limits import Limits
 from gantry_dimse.messages import DataSink
 from gantry_dimse.negotiating import accept_roles, answer_contexts
-from gantry_dimse.negotiation import (
-    CALLED_AE_TITLE_NOT_RECOGNISED,
-    CALLING_AE_TITLE_NOT_RECOGNISED,
-    LOCAL_LIMIT_EXCEEDED,
-    TEMPORARY_CONGESTION,
-    AssociateReject,
-    AssociateRequest,
-    PresentationContext,
-)
+from gantry_dimse.negotiation import AssociateReject, AssociateRequest, PresentationContext
 from gantry_dimse.statuses import SUCCESS
+from gantry_failures.evidence import Evidence
 from gantry_telemetry import metrics
-from gantry_telemetry.logs import get_logger
 
-from gantry_ingest.access import ASSOCIATION, C_ECHO, Caller, admit, allow, note_refusal
+from gantry_ingest.access import C_ECHO, Caller, allow
 from gantry_ingest.adapters.slots import AssociationSlots
+from gantry_ingest.admitting import REJECTIONS, Door, DoorLimits
 from gantry_ingest.bootstrap import WorkerParts
 from gantry_ingest.contexts import choose
 from gantry_ingest.settings import IngestSettings
 from gantry_ingest.statuses import c_echo_status, c_store_status
 from gantry_ingest.store import StoreRequest
 
-log = get_logger(__name__)
-
 ASSOCIATIONS = metrics.gauge("gantry_dimse_associations", "Associations of this listener")
 ENDED = metrics.counter("gantry_dimse_associations_ended", "Associations by how they ended", ("how",))
+OF_TITLE = metrics.counter(
+    "gantry_dimse_associations_of_title",
+    "Associations of registered titles by how they ended",
+    ("title", "how"),
+)
 DISMISSED = metrics.counter(
     "gantry_dimse_connections_dismissed",
     "Connections closed before they asked for an association",
     ("reason",),
 )
+
+
+_MOST_TITLES = 500
 
 
 @dataclass(slots=True)
@@ -76,12 +75,24 @@ class Archive(Entity):
         )
         self.services = {field: partial(service, self) for field, service in SERVICES.items()}
         self.parts = parts
-        self._settings = settings
-        self._partitions = settings.partitions()
+        self._door = Door(
+            parts.access,
+            settings.partitions(),
+            slots,
+            slots.rates,
+            DoorLimits(
+                settings.maximum_associations,
+                min(settings.reserved_associations, settings.maximum_associations // 2),
+                settings.maximum_associations_per_title,
+            ),
+            parts.identities,
+        )
         self._slots = slots
         self._number = number
         self._changed = changed
         self._calling: dict[Association, str] = {}
+        # Titles that have a series of their own.
+        self._counted: set[str] = set()
 
     @property
     def association_count(self) -> int:
@@ -95,10 +106,15 @@ class Archive(Entity):
         kept = association.keep = _Kept()
         self._calling[association] = request.calling_ae_title
         self._publish()
-        rejection = self._rejection(kept, association, request)
-        if rejection is not None:
-            return rejection
-        return Agreement(answer_contexts(request, choose), accept_roles(request, lambda _: False))
+        admission = await self._door.admit(association, request)
+        kept.rejected, kept.caller = admission.refusal, admission.caller
+        if admission.caller is None:
+            return REJECTIONS[admission.refusal]
+        return Agreement(
+            answer_contexts(request, choose),
+            accept_roles(request, lambda _: False),
+            identity_response=admission.identity_response,
+        )
 
     def open_sink(self, association: Association, context: PresentationContext, command: Command) -> DataSink:  # noqa: ARG002
         """Return a part of the spool that all associations share."""
@@ -117,48 +133,30 @@ class Archive(Entity):
         if self._calling.pop(association, None) is not None:
             self._publish()
         facts = association.facts
+        kept: _Kept = association.keep or _Kept()
+        evidence = Evidence(facts, kept.rejected)
+        if evidence.is_failure:
+            self.parts.failures.note(evidence, kept.caller.partition if kept.caller else "")
         if facts.request is None:
             DISMISSED.labels(_dismissal(facts)).inc()
             return
-        kept: _Kept | None = association.keep
-        how = kept.rejected if kept is not None and kept.rejected else ""
-        ENDED.labels(how or (facts.end.kind.value if facts.end else "")).inc()
+        how = kept.rejected or (facts.end.kind.value if facts.end else "")
+        ENDED.labels(how).inc()
+        self._count_of_title(facts.calling_ae_title, how)
+
+    def _count_of_title(self, calling_ae_title: str, how: str) -> None:
+        """Count by title those that are registered: what anybody can say must not make a series."""
+        is_counted = calling_ae_title in self._counted or (
+            len(self._counted) < _MOST_TITLES and self._door.is_known(calling_ae_title)
+        )
+        if is_counted:
+            self._counted.add(calling_ae_title)
+        OF_TITLE.labels(calling_ae_title if is_counted else "other", how).inc()
 
     def _publish(self) -> None:
         self._slots.publish(self._number, self._calling.values())
         ASSOCIATIONS.set(len(self._calling))
         self._changed()
-
-    def _rejection(
-        self, kept: _Kept, association: Association, request: AssociateRequest
-    ) -> AssociateReject | None:
-        settings, access = self._settings, self.parts.access
-        per_title = settings.maximum_associations_per_title
-        calling, called = request.calling_ae_title, request.called_ae_title
-        peer_address = association.peer_address
-        if self._slots.total() > settings.maximum_associations:
-            kept.rejected = "limit"
-            return LOCAL_LIMIT_EXCEEDED
-        if per_title and self._slots.of_title(calling) > per_title:
-            kept.rejected = "limit-of-title"
-            return LOCAL_LIMIT_EXCEEDED
-        if called not in self._partitions:
-            kept.rejected = "called-ae-title"
-            log.warning("association_rejected", reason=kept.rejected, peer_address=peer_address)
-            error = NotFound("the called AE title is none of this listener's")
-            note_refusal(access, Caller(calling, peer_address, partition=""), ASSOCIATION, error)
-            return CALLED_AE_TITLE_NOT_RECOGNISED
-        caller = Caller(calling, peer_address, self._partitions[called])
-        try:
-            admit(access, caller)
-        except GantryError as error:
-            is_known = error.outcome is Outcome.NOT_ALLOWED
-            kept.rejected = "calling-ae-title" if is_known else "no-rules"
-            log.warning("association_rejected", reason=kept.rejected, peer_address=peer_address)
-            # While the rules are not known the peer may come again.
-            return CALLING_AE_TITLE_NOT_RECOGNISED if is_known else TEMPORARY_CONGESTION
-        kept.caller = caller
-        return None
 
 
 def caller_of(operation: Operation) -> Caller:
@@ -196,10 +194,15 @@ async def _store(archive: Archive, operation: Operation) -> Response:
     return Response(answer.status)
 
 
+async def _act(archive: Archive, operation: Operation) -> Response:
+    return await archive.parts.committing.act(operation, caller_of(operation))
+
+
 # Every DIMSE service that is answered; what each needs is in ``access.SERVICE_ACTIONS``.
 SERVICES: Mapping[CommandField, Callable[[Archive, Operation], Awaitable[Response]]] = {
     CommandField.C_ECHO: _echo,
     CommandField.C_STORE: _store,
+    CommandField.N_ACTION: _act,
 }
 
 _DISMISSALS = {

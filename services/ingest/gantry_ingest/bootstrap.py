@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from gantry_access.assembly import Access, AccessSettings, make_access
+from gantry_commitment.ledger import Ledger
+from gantry_commitment.verification import Verifier
+from gantry_dicom.errors import Unavailable
 from gantry_dicom.gate import GateLimits
+from gantry_failures.ledger import FailureLedger
+from gantry_index.locks import COMMITMENT_REPORTS, AdvisoryLock
+from gantry_index.pools import IndexPool, Purpose, open_pool
+from gantry_index.reader import IndexReader
 from gantry_messaging.publisher import IndexPublisher
 from gantry_messaging.verdicts import VerdictListener
 from gantry_objectstore.sealing import Sealer
@@ -16,6 +24,10 @@ from gantry_reception.settings import ReceiverSettings, SpoolSettings
 from gantry_reception.spool import Spool
 from gantry_telemetry import configure
 
+from gantry_ingest.committing import CommitmentTimes, Committing
+from gantry_ingest.failing import FailureSpool
+from gantry_ingest.identity import Identities
+from gantry_ingest.reporting import Find, Reporter, ReportLoop
 from gantry_ingest.settings import IngestSettings
 from gantry_ingest.settling import Settling
 from gantry_ingest.store import StoreService
@@ -30,11 +42,21 @@ class WorkerParts:
     spool: Spool
     store_service: StoreService
     settling: Settling
+    identities: Identities
+    failures: FailureSpool
+    committing: Committing
+    reports: ReportLoop
+    pool: IndexPool
+    lock: AdvisoryLock
 
     async def close(self) -> None:
         """Close what keeps records, the batch first."""
         await self.receiver.close()
+        await self.committing.close()
+        await self.failures.write()
         await self.access.close()
+        await self.lock.release()
+        await self.pool.close()
 
 
 def configure_process(settings: IngestSettings) -> None:
@@ -70,13 +92,46 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
         disk_bytes=settings.spool_bytes,
         folder=settings.spool_folder or None,
     )
+    objects = open_objects()
+    pool = open_pool(settings.index_dsn, purpose=Purpose.READ, application_name="gantry-ingest")
+    ledger = Ledger(objects, sealer)
+    lock = AdvisoryLock(settings.index_dsn, COMMITMENT_REPORTS)
+    reporter = Reporter(ledger, _finder(access))
     return WorkerParts(
         receiver,
         access,
         Spool(spool),
         StoreService(receiver, access, GateLimits(), lambda: verdicts.reply_to),
         Settling(verdicts, receiver.hurry, seconds=settings.settle_seconds),
+        Identities(access, settings.user_identity_token_url, required=settings.user_identity_required),
+        FailureSpool(FailureLedger(objects, sealer)),
+        Committing(
+            access,
+            ledger,
+            Verifier(objects, IndexReader(pool)),
+            reporter,
+            CommitmentTimes(patience=settings.commitment_patience_seconds),
+        ),
+        ReportLoop(reporter, settings.commitment_give_up_days, partial(_is_ours, lock)),
+        pool,
+        lock,
     )
+
+
+async def _is_ours(lock: AdvisoryLock) -> bool:
+    """Whether this process brings reports: it holds the lock, or nobody can."""
+    try:
+        return await lock.hold()
+    except Unavailable:
+        return True  # two at once do no harm
+
+
+def _finder(access: Access) -> Find:
+    def find(ae_title: str, partition: str) -> tuple[str, int] | None:
+        feed = access.point.feed
+        return None if feed is None else feed.current().entities.address(ae_title, partition)
+
+    return find
 
 
 async def _start_access(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gantry_ingest.tls import ClientCertificates, TlsFiles
 
 # PS3.5 6.2: an AE title has at most 16 characters.
 _MAXIMUM_AE_TITLE = 16
@@ -23,6 +27,26 @@ class IngestSettings(BaseSettings):
 
     http_host: str = "127.0.0.1"
     http_port: int = 8081
+
+    # DIMSE over TLS; 0 has none. Certificate and key are PEM files that may be replaced while we run.
+    dimse_tls_port: int = 0
+    dimse_tls_certificate: str = ""
+    dimse_tls_key: str = ""
+    # Who may issue certificates of devices, and whether they have to show one: none, optional, required.
+    dimse_tls_ca: str = ""
+    dimse_tls_clients: ClientCertificates = ClientCertificates.NONE
+    # User identity negotiation: where names and secrets are exchanged for tokens (none are taken
+    # without), and whether an association needs an identity that was verified.
+    user_identity_token_url: str = ""
+    user_identity_required: bool = False
+
+    # Storage commitment verifies what the index knows of.
+    index_dsn: str = ""
+    # A report that a device does not take is given up after this.
+    commitment_give_up_days: float = 7.0
+    commitment_retry_seconds: float = 5.0
+    # How long an instance that the index does not have is looked for.
+    commitment_patience_seconds: float = 15.0
 
     store_url: str
     store_id: str = "primary"
@@ -46,6 +70,8 @@ class IngestSettings(BaseSettings):
     maximum_associations: int = Field(default=200, ge=1)
     # Of these, associations that have one calling AE title; 0 sets no limit of its own.
     maximum_associations_per_title: int = Field(default=0, ge=0)
+    # Of these, associations kept for titles that are registered.
+    reserved_associations: int = Field(default=20, ge=0)
     # Operations in hand on one association whose peer asks for an asynchronous window.
     maximum_operations: int = Field(default=16, ge=1)
     # Connections a worker holds that have not sent their A-ASSOCIATE-RQ yet.
@@ -79,6 +105,17 @@ class IngestSettings(BaseSettings):
         if not 1 <= len(title) <= _MAXIMUM_AE_TITLE:
             raise ValueError("an AE title has 1 to 16 characters")
         return title
+
+    def tls_files(self) -> TlsFiles | None:
+        """Return the files of TLS, ``None`` when there is no TLS port."""
+        if not self.dimse_tls_port:
+            return None
+        return TlsFiles(
+            Path(self.dimse_tls_certificate),
+            Path(self.dimse_tls_key),
+            Path(self.dimse_tls_ca) if self.dimse_tls_ca else None,
+            self.dimse_tls_clients,
+        )
 
     def partitions(self) -> dict[str, str]:
         """Return the partition of each AE title that this listener answers to."""

@@ -9,9 +9,11 @@ from gantry.access.v1.access_pb2 import ACCESS_KIND_REFUSAL, ACCESS_KIND_STORE, 
 from gantry_access.audit_chain import read_records, verify
 from gantry_access.policy import Action
 from gantry_dicom.gate import admit
-from gantry_ingest.access import C_ECHO, C_STORE, SERVICE_ACTIONS
+from gantry_ingest.access import C_ECHO, C_STORE, N_ACTION, SERVICE_ACTIONS
 from gantry_ingest.archive import SERVICES
+from gantry_ingest.committing import INVALID_ARGUMENT_VALUE
 from gantry_ingest.contexts import VERIFICATION
+from gantry_ingest.reporting import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import open_store
@@ -19,6 +21,7 @@ from gantry_testing.access import TestIssuer
 from gantry_testing.dimse import NotAssociated, Outgoing, Sender, echo, store_all
 from gantry_testing.synthetic import generate_study
 from gantry_testing.waiting import wait_for
+from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 SEALER = Sealer.from_text("test:000102030405060708090a0b0c0d0e0f")
@@ -107,6 +110,14 @@ def store_one(peer, item):
         return sender.store(item)
 
 
+def ask_for_commitment(sender):
+    """Return 0 where the request was looked at: it names no instance, which is found afterwards."""
+    request = Dataset()
+    request.TransactionUID = "1.2.3"
+    status, _ = sender.association.send_n_action(request, 1, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
+    return 0 if status.Status == INVALID_ARGUMENT_VALUE else status.Status
+
+
 def bound_services():
     """Return the DIMSE services that the listener has a handler for, from the listener itself."""
     return {field.name.replace("_", "-") for field in SERVICES}
@@ -119,7 +130,11 @@ def test_every_service_that_has_a_handler_says_what_it_needs():
 def test_every_service_is_answered_to_exactly_those_whose_registration_allows_it(start, tmp_path, item):
     publish(tmp_path, entities=ENTITIES)
     listener = start(ae_partitions="SECOND=second")
-    asked = {C_ECHO: lambda sender: sender.echo(), C_STORE: lambda sender: sender.store(item)}
+    asked = {
+        C_ECHO: lambda sender: sender.echo(),
+        C_STORE: lambda sender: sender.store(item),
+        N_ACTION: ask_for_commitment,
+    }
     assert set(asked) == bound_services()
     stored = []
     titles = [*sorted({entity.ae_title for entity in ENTITIES}), "NOBODY", "storer"]
@@ -127,7 +142,11 @@ def test_every_service_is_answered_to_exactly_those_whose_registration_allows_it
         allowed = rights(title, CALLED.get(called), source)
         sender = Sender(
             replace(as_entity(listener, title, called), source_address=source),
-            [(VERIFICATION, ImplicitVRLittleEndian), item.context],
+            [
+                (VERIFICATION, ImplicitVRLittleEndian),
+                (STORAGE_COMMITMENT, ImplicitVRLittleEndian),
+                item.context,
+            ],
         )
         if not allowed:
             with pytest.raises(NotAssociated), sender:

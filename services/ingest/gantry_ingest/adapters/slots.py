@@ -1,4 +1,4 @@
-"""How many associations each worker of one listener has, and whose, in memory they share."""
+"""How many associations each worker of one listener has, whose, and how often, in memory they share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import mmap
 import os
 from collections.abc import Collection
+
+from gantry_ingest.adapters.rates import RATES_BYTES, AssociationRates
 
 _ENTRY_BYTES = 8
 
@@ -20,13 +22,16 @@ class AssociationSlots:
 
     def __init__(self, descriptor: int, workers: int, entries: int) -> None:
         self._entries = entries
-        self._memory = memoryview(mmap.mmap(descriptor, workers * entries * _ENTRY_BYTES)).cast("Q")
+        size = workers * entries * _ENTRY_BYTES
+        shared = memoryview(mmap.mmap(descriptor, size + RATES_BYTES))
+        self._memory = shared[:size].cast("Q")
+        self.rates = AssociationRates(shared[size:])
 
     @staticmethod
     def create(workers: int, entries: int) -> int:
         """Return the descriptor of new shared memory for ``workers`` rows of ``entries``."""
         descriptor = os.memfd_create("association-slots", 0)
-        os.ftruncate(descriptor, workers * entries * _ENTRY_BYTES)
+        os.ftruncate(descriptor, workers * entries * _ENTRY_BYTES + RATES_BYTES)
         os.set_inheritable(descriptor, True)
         return descriptor
 

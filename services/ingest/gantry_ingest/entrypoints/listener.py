@@ -32,10 +32,12 @@ class Listener:
     def __init__(self, settings: IngestSettings) -> None:
         self._settings = settings
         self._stopping = threading.Event()
-        self._socket = socket.create_server(
-            (settings.dimse_host, settings.dimse_port), backlog=_BACKLOG, reuse_port=False
-        )
-        self._socket.set_inheritable(True)
+        self._socket = _listening(settings.dimse_host, settings.dimse_port)
+        self._tls_socket = None
+        tls_files = settings.tls_files()
+        if tls_files is not None:
+            tls_files.context()  # what cannot be used stops us here, not every worker again and again
+            self._tls_socket = _listening(settings.dimse_host, settings.dimse_tls_port)
         self._slots = AssociationSlots.create(settings.dimse_workers, settings.maximum_associations)
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._started: dict[int, float] = {}
@@ -61,10 +63,14 @@ class Listener:
         self._shut_down()
 
     def _start(self, number: int) -> None:
-        listening = self._socket.fileno()
+        descriptors = [self._socket.fileno(), self._slots]
+        arguments = [str(self._socket.fileno()), str(self._slots), str(number)]
+        if self._tls_socket is not None:
+            descriptors.append(self._tls_socket.fileno())
+            arguments.append(str(self._tls_socket.fileno()))
         self._workers[number] = subprocess.Popen(
-            [sys.executable, "-m", "gantry_ingest", "work", str(listening), str(self._slots), str(number)],
-            pass_fds=(listening, self._slots),
+            [sys.executable, "-m", "gantry_ingest", "work", *arguments],
+            pass_fds=descriptors,
             env=os.environ | {"GANTRY_LISTENER_PID": str(os.getpid())},
         )
         self._started[number] = time.monotonic()
@@ -96,7 +102,15 @@ class Listener:
                 worker.kill()
                 worker.wait()
         self._socket.close()
+        if self._tls_socket is not None:
+            self._tls_socket.close()
         log.info("listener_stopped")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    listening = socket.create_server((host, port), backlog=_BACKLOG, reuse_port=False)
+    listening.set_inheritable(True)
+    return listening
 
 
 def listen(settings: IngestSettings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from dataclasses import dataclass
 
 import uvloop
 from gantry_dimse.listening import Listener
@@ -15,6 +16,7 @@ from gantry_ingest.adapters.slots import AssociationSlots
 from gantry_ingest.archive import Archive
 from gantry_ingest.bootstrap import build_worker, configure_process
 from gantry_ingest.settings import IngestSettings
+from gantry_ingest.tls import TlsReloader
 
 log = get_logger(__name__)
 
@@ -22,6 +24,14 @@ log = get_logger(__name__)
 _TICK_SECONDS = 0.2
 # How long a connection is left to a worker that has fewer associations: that one may be stuck.
 _POLITE_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What all workers accept from."""
+
+    plain: socket.socket
+    tls: socket.socket | None = None
 
 
 class Sharing:
@@ -46,9 +56,7 @@ class Sharing:
         return 0.0 if count <= min(counts) else _POLITE_SECONDS
 
 
-async def serve(
-    settings: IngestSettings, listening: socket.socket, slots: AssociationSlots, number: int
-) -> None:
+async def serve(settings: IngestSettings, sockets: Sockets, slots: AssociationSlots, number: int) -> None:
     """Serve until SIGTERM or SIGINT, then let what is in hand finish and close the batch."""
     stopping = asyncio.Event()
     changed = asyncio.Event()
@@ -57,13 +65,25 @@ async def serve(
         loop.add_signal_handler(each, stopping.set)
     parts = await build_worker(settings)
     archive = Archive(settings, parts, slots, number, changed.set)
-    listener = Listener(listening, archive, maximum_unassociated=settings.maximum_unassociated)
+    listeners = [Listener(sockets.plain, archive, maximum_unassociated=settings.maximum_unassociated)]
+    tls_files = settings.tls_files()
+    reloader = TlsReloader(tls_files) if tls_files is not None and sockets.tls is not None else None
+    if reloader is not None and sockets.tls is not None:
+        limit = settings.maximum_unassociated
+        listeners.append(Listener(sockets.tls, archive, tls=reloader.context, maximum_unassociated=limit))
+    upkeep = [asyncio.create_task(parts.failures.run())]
+    # One worker of a listener is enough to bring reports; of several listeners, the lock chooses.
+    if number == 0:
+        upkeep.append(asyncio.create_task(parts.reports.run(settings.commitment_retry_seconds)))
     sharing = Sharing(settings, slots)
     log.info("worker_started", worker=number)
     stopped = asyncio.create_task(stopping.wait())
     while not stopping.is_set():
         delay = sharing.delay(archive.association_count)
-        listener.accept(accepting=delay is not None, delay=delay or 0.0)
+        for listener in listeners:
+            listener.accept(accepting=delay is not None, delay=delay or 0.0)
+        if reloader is not None and reloader.look():
+            listeners[-1].use(reloader.context)
         changed.clear()
         await asyncio.wait(
             {stopped, change := asyncio.create_task(changed.wait())},
@@ -71,15 +91,25 @@ async def serve(
             return_when=asyncio.FIRST_COMPLETED,
         )
         change.cancel()
-    await listener.close(settings.drain_seconds)
+    await asyncio.gather(*(listener.close(settings.drain_seconds) for listener in listeners))
+    for task in upkeep:
+        task.cancel()
+    await asyncio.gather(*upkeep, return_exceptions=True)
     await parts.close()
     flush_traces()
     log.info("worker_stopped", worker=number)
 
 
-def work(settings: IngestSettings, listener_descriptor: int, slots_descriptor: int, number: int) -> None:
+def work(
+    settings: IngestSettings,
+    listener_descriptor: int,
+    slots_descriptor: int,
+    number: int,
+    tls_descriptor: int | None = None,
+) -> None:
     """Run one worker on inherited descriptors until SIGTERM or SIGINT."""
     configure_process(settings)
-    listening = socket.socket(fileno=listener_descriptor)
+    tls = None if tls_descriptor is None else socket.socket(fileno=tls_descriptor)
+    sockets = Sockets(socket.socket(fileno=listener_descriptor), tls)
     slots = AssociationSlots(slots_descriptor, settings.dimse_workers, settings.maximum_associations)
-    uvloop.run(serve(settings, listening, slots, number))
+    uvloop.run(serve(settings, sockets, slots, number))
