@@ -17,12 +17,18 @@ log = get_logger(__name__)
 ASSOCIATION = "A-ASSOCIATE"
 C_ECHO = "C-ECHO"
 C_STORE = "C-STORE"
+C_FIND = "C-FIND"
+C_MOVE = "C-MOVE"
+C_GET = "C-GET"
 N_ACTION = "N-ACTION"
 
 # What each DIMSE service that we answer needs; a service that is not here has no handler.
 SERVICE_ACTIONS: Mapping[str, Action] = {
     C_ECHO: Action.VERIFY,
     C_STORE: Action.STORE,
+    C_FIND: Action.SEARCH,
+    C_MOVE: Action.RETRIEVE,
+    C_GET: Action.RETRIEVE,
     # Storage commitment is part of storing, as over HTTP.
     N_ACTION: Action.STORE,
 }

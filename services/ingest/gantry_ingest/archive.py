@@ -23,7 +23,9 @@ from gantry_ingest.access import C_ECHO, Caller, allow
 from gantry_ingest.adapters.slots import AssociationSlots
 from gantry_ingest.admitting import REJECTIONS, Door, DoorLimits
 from gantry_ingest.bootstrap import WorkerParts
-from gantry_ingest.contexts import choose
+from gantry_ingest.contexts import choose, is_storage
+from gantry_ingest.extended import agree
+from gantry_ingest.query_contexts import chooser
 from gantry_ingest.settings import IngestSettings
 from gantry_ingest.statuses import c_echo_status, c_store_status
 from gantry_ingest.store import StoreRequest
@@ -111,8 +113,10 @@ class Archive(Entity):
         if admission.caller is None:
             return REJECTIONS[admission.refusal]
         return Agreement(
-            answer_contexts(request, choose),
-            accept_roles(request, lambda _: False),
+            answer_contexts(request, chooser(request, choose)),
+            # C-GET sends to whoever asked for it.
+            accept_roles(request, is_storage),
+            agree(request.user.extended),
             identity_response=admission.identity_response,
         )
 
@@ -198,10 +202,25 @@ async def _act(archive: Archive, operation: Operation) -> Response:
     return await archive.parts.committing.act(operation, caller_of(operation))
 
 
+async def _find(archive: Archive, operation: Operation) -> Response:
+    return await archive.parts.querying.find(operation, caller_of(operation))
+
+
+async def _move(archive: Archive, operation: Operation) -> Response:
+    return await archive.parts.querying.move(operation, caller_of(operation))
+
+
+async def _get(archive: Archive, operation: Operation) -> Response:
+    return await archive.parts.querying.get(operation, caller_of(operation))
+
+
 # Every DIMSE service that is answered; what each needs is in ``access.SERVICE_ACTIONS``.
 SERVICES: Mapping[CommandField, Callable[[Archive, Operation], Awaitable[Response]]] = {
     CommandField.C_ECHO: _echo,
     CommandField.C_STORE: _store,
+    CommandField.C_FIND: _find,
+    CommandField.C_MOVE: _move,
+    CommandField.C_GET: _get,
     CommandField.N_ACTION: _act,
 }
 

@@ -27,6 +27,7 @@ from gantry_telemetry import configure
 from gantry_ingest.committing import CommitmentTimes, Committing
 from gantry_ingest.failing import FailureSpool
 from gantry_ingest.identity import Identities
+from gantry_ingest.querying import Querying, make_querying
 from gantry_ingest.reporting import Find, Reporter, ReportLoop
 from gantry_ingest.settings import IngestSettings
 from gantry_ingest.settling import Settling
@@ -46,6 +47,7 @@ class WorkerParts:
     failures: FailureSpool
     committing: Committing
     reports: ReportLoop
+    querying: Querying
     pool: IndexPool
     lock: AdvisoryLock
 
@@ -55,6 +57,7 @@ class WorkerParts:
         await self.committing.close()
         await self.failures.write()
         await self.access.close()
+        self.querying.close()
         await self.lock.release()
         await self.pool.close()
 
@@ -113,6 +116,7 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
             CommitmentTimes(patience=settings.commitment_patience_seconds),
         ),
         ReportLoop(reporter, settings.commitment_give_up_days, partial(_is_ours, lock)),
+        make_querying(settings, access, objects, IndexReader(pool)),
         pool,
         lock,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gantry_ingest.move_destinations import parse_destinations
 from gantry_ingest.tls import ClientCertificates, TlsFiles
 
 # PS3.5 6.2: an AE title has at most 16 characters.
@@ -93,10 +94,28 @@ class IngestSettings(BaseSettings):
     # The least time between two index requests: instances that come meanwhile go together, or as
     # soon as an association that sent them asks for release.
     index_interval_seconds: float = Field(default=0.1, ge=0)
+    # `AET=host:port,...`: where C-MOVE sends to under the policies open and closed; under rules
+    # the registered entities count.
+    move_destinations: str = ""
+    # Associations at a time to one destination of a C-MOVE, and how long one may take to open.
+    move_associations: int = Field(default=1, ge=1, le=16)
+    move_connect_seconds: float = Field(default=10.0, gt=0)
+    # Processes a worker may use to transcode for peers that do not take what is stored, and how
+    # much memory and time one instance may take.
+    pixel_workers: int = Field(default=2, ge=1)
+    pixel_worker_memory_bytes: int = 4 << 30
+    pixel_seconds: float = 120.0
+
     # How long the answer to A-RELEASE may wait for the index to have what was sent.
     settle_seconds: float = 2.0
     # How long a stopping worker lets the operations in hand finish.
     drain_seconds: float = 20.0
+
+    @field_validator("move_destinations")
+    @classmethod
+    def _check_destinations(cls, value: str) -> str:
+        parse_destinations(value)
+        return value
 
     @field_validator("ae_title")
     @classmethod
@@ -116,6 +135,10 @@ class IngestSettings(BaseSettings):
             Path(self.dimse_tls_ca) if self.dimse_tls_ca else None,
             self.dimse_tls_clients,
         )
+
+    def named_destinations(self) -> dict[str, tuple[str, int]]:
+        """Return where the AE titles of ``move_destinations`` listen."""
+        return parse_destinations(self.move_destinations)
 
     def partitions(self) -> dict[str, str]:
         """Return the partition of each AE title that this listener answers to."""

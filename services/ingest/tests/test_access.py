@@ -9,10 +9,11 @@ from gantry.access.v1.access_pb2 import ACCESS_KIND_REFUSAL, ACCESS_KIND_STORE, 
 from gantry_access.audit_chain import read_records, verify
 from gantry_access.policy import Action
 from gantry_dicom.gate import admit
-from gantry_ingest.access import C_ECHO, C_STORE, N_ACTION, SERVICE_ACTIONS
+from gantry_ingest.access import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, SERVICE_ACTIONS
 from gantry_ingest.archive import SERVICES
 from gantry_ingest.committing import INVALID_ARGUMENT_VALUE
 from gantry_ingest.contexts import VERIFICATION
+from gantry_ingest.query_statuses import DESTINATION_UNKNOWN, MISMATCHED_IDENTIFIER
 from gantry_ingest.reporting import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
@@ -118,6 +119,21 @@ def ask_for_commitment(sender):
     return 0 if status.Status == INVALID_ARGUMENT_VALUE else status.Status
 
 
+FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
+
+
+def looked_at(answers):
+    """Return 0 where the request was looked at: its identifier, or its destination, was then refused."""
+    *_, (status, _) = answers
+    return 0 if status.Status in (MISMATCHED_IDENTIFIER, DESTINATION_UNKNOWN) else status.Status
+
+
+def nonsense():
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "NONE"
+    return identifier
+
+
 def bound_services():
     """Return the DIMSE services that the listener has a handler for, from the listener itself."""
     return {field.name.replace("_", "-") for field in SERVICES}
@@ -133,6 +149,9 @@ def test_every_service_is_answered_to_exactly_those_whose_registration_allows_it
     asked = {
         C_ECHO: lambda sender: sender.echo(),
         C_STORE: lambda sender: sender.store(item),
+        C_FIND: lambda sender: looked_at(sender.association.send_c_find(nonsense(), FIND)),
+        C_MOVE: lambda sender: looked_at(sender.association.send_c_move(nonsense(), "X", MOVE)),
+        C_GET: lambda sender: looked_at(sender.association.send_c_get(nonsense(), GET)),
         N_ACTION: ask_for_commitment,
     }
     assert set(asked) == bound_services()
@@ -144,7 +163,7 @@ def test_every_service_is_answered_to_exactly_those_whose_registration_allows_it
             replace(as_entity(listener, title, called), source_address=source),
             [
                 (VERIFICATION, ImplicitVRLittleEndian),
-                (STORAGE_COMMITMENT, ImplicitVRLittleEndian),
+                *((uid, ImplicitVRLittleEndian) for uid in (STORAGE_COMMITMENT, FIND, MOVE, GET)),
                 item.context,
             ],
         )
