@@ -89,6 +89,10 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli.conformance import runner
 
             return runner.run(access, options.url, options.only, as_json=options.json)
+        case "dimse":
+            from gantry_cli import dimse
+
+            return dimse.run(access, options)
         case "audit":
             from gantry_cli import audit
 

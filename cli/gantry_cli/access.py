@@ -107,6 +107,19 @@ def dicomweb_base(options: AccessOptions, url: str | None) -> tuple[str, BearerA
     return facts.dicomweb_url, BearerAuth(script_access(options)) if facts.issuer else None
 
 
+def gateway_root(options: AccessOptions, url: str | None) -> tuple[str, BearerAuth | None]:
+    """Return the root of the gateway at ``url``, or of the running stack, and what an administrator shows.
+
+    Raises ``Unavailable``, ``BadRequest``.
+    """
+    chosen = _chosen(options)
+    if url is not None:
+        return url.rstrip("/"), BearerAuth(chosen) if chosen else None
+    facts = facts_of(options.state)
+    root = facts.dicomweb_url.removesuffix("/dicom-web")
+    return root, BearerAuth(chosen or _operator(options.state)) if facts.issuer else None
+
+
 def print_token(options: AccessOptions, scope: str) -> int:
     """Print an access token and nothing else; raises what ``script_access`` and ``fetch_token`` do."""
     source = script_access(options)

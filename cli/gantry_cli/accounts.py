@@ -102,6 +102,9 @@ def _add_entity(admin: Admin, options: argparse.Namespace) -> Outcome:
         "source_addresses": options.source,
         "host": options.host,
         "port": options.port,
+        "certificates": options.certificate,
+        "maximum_associations": options.max_associations,
+        "associations_per_minute": options.per_minute,
     }
     body |= {f"may_{right}": right in options.may for right in RIGHTS}
     admin.ask("POST", "/application-entities", body)

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _users(commands.add_parser("user", help="people who log in"), shared)
     _clients(commands.add_parser("client", help="programs with an account of their own"), shared)
     _entities(commands.add_parser("ae", help="application entities of DICOM networking"), shared)
+    _dimse(commands.add_parser("dimse", help="what devices meet at the DIMSE port"), shared)
     _audit(commands.add_parser("audit", help="who did what to whose images"), shared)
     _conformance(commands.add_parser("conformance", help="what DICOM PS3.18 asks of a server"), shared)
     _viewer(commands.add_parser("viewer", help="the web viewer's files"))
@@ -159,7 +160,30 @@ def _entities(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentPar
     )
     add.add_argument("--host", default="", metavar="HOST", help="where it listens, as a destination")
     add.add_argument("--port", type=_port, default=0, metavar="N", help="the port there")
+    add.add_argument(
+        "--certificate",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="TLS certificate it must show: sha256:HEX or subject:NAME; more than one may be given",
+    )
+    add.add_argument(
+        "--max-associations", type=int, default=0, metavar="N", help="at a time (default: no own limit)"
+    )
+    add.add_argument(
+        "--per-minute", type=int, default=0, metavar="N", help="associations (default: no own limit)"
+    )
     revoke.add_argument("--partition", default="", metavar="NAME", help="default: every one")
+
+
+def _dimse(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:
+    failures = _actions(parser).add_parser("failures", parents=shared, help="why associations failed")
+    failures.add_argument("--ae", default="", metavar="TITLE", help="of this calling AE title")
+    failures.add_argument(
+        "--since", type=_moment, metavar="TIME", help="from then on (ISO 8601; default: a day ago)"
+    )
+    failures.add_argument("--limit", type=int, default=100, metavar="N", help="the newest so many (100)")
+    failures.add_argument("--url", metavar="URL", help="root of the gateway (default: the stack of --state)")
 
 
 def _audit(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
+from gantry_access.certificates import check_binding
 from gantry_dicom.errors import BadRequest, Conflict, NotFound
 from gantry_objectstore.keys import is_partition
 from gantry_telemetry.logs import get_logger
@@ -19,6 +20,7 @@ log = get_logger(__name__)
 # PS3.5 6.2: 16 characters of the default repertoire without backslash and control characters,
 # spaces around them not significant.
 _TITLE = re.compile(r"[ -\[\]-~]{1,16}")
+_HIGHEST_LIMIT = 100_000
 _HOST = re.compile(r"[A-Za-z0-9.:-]{0,253}")
 
 
@@ -34,6 +36,11 @@ class Entity:
     source_addresses: Sequence[str] = field(default_factory=list)
     host: str = ""
     port: int = 0
+    # What it has to show of them, one of: sha256:<hex> or subject:<name>; none means that it need not.
+    certificates: Sequence[str] = field(default_factory=list)
+    # 0 is as many as the listener takes.
+    maximum_associations: int = 0
+    associations_per_minute: int = 0
 
 
 def check(entity: Entity) -> Entity:
@@ -51,17 +58,21 @@ def check(entity: Entity) -> Entity:
         raise BadRequest("where an entity listens is a host name or address, and a port")
     if bool(entity.host) != bool(entity.port):
         raise BadRequest("where an entity listens needs both a host and a port")
-    return entity
+    limits = (entity.maximum_associations, entity.associations_per_minute)
+    if not all(0 <= limit <= _HIGHEST_LIMIT for limit in limits):
+        raise BadRequest(f"a limit is a number from 0 to {_HIGHEST_LIMIT}")
+    return replace(entity, certificates=[check_binding(text) for text in entity.certificates])
 
 
 def add(connection: Connection, entity: Entity) -> None:
     """Register an entity. Raises ``BadRequest``, ``Conflict``."""
-    check(entity)
+    entity = check(entity)
     try:
         with connection.transaction():
             connection.execute(
                 "INSERT INTO auth.application_entities (ae_title, partition, may_store, may_find, may_move,"
-                " source_addresses, host, port) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+                " source_addresses, host, port, certificates, maximum_associations, associations_per_minute)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     entity.ae_title,
                     entity.partition,
@@ -71,6 +82,9 @@ def add(connection: Connection, entity: Entity) -> None:
                     list(entity.source_addresses),
                     entity.host,
                     entity.port,
+                    list(entity.certificates),
+                    entity.maximum_associations,
+                    entity.associations_per_minute,
                 ],
             )
     except UniqueViolation:
@@ -83,7 +97,8 @@ def list_all(connection: Connection) -> list[Entity]:
     return every(
         connection,
         Entity,
-        "SELECT ae_title, partition, may_store, may_find, may_move, source_addresses, host, port"
+        "SELECT ae_title, partition, may_store, may_find, may_move, source_addresses, host, port,"
+        " certificates, maximum_associations, associations_per_minute"
         " FROM auth.application_entities ORDER BY ae_title, partition",
     )
 

@@ -84,6 +84,9 @@ def _entities(connection: Connection) -> list[ApplicationEntity]:
             source_addresses=entity.source_addresses,
             host=entity.host,
             port=entity.port,
+            certificates=entity.certificates,
+            maximum_associations=entity.maximum_associations,
+            associations_per_minute=entity.associations_per_minute,
         )
         for entity in registry.list_all(connection)
     ]

@@ -11,6 +11,7 @@ from gantry_access.assembly import Access, AccessSettings, make_access
 from gantry_commitment.ledger import Ledger
 from gantry_commitment.verification import Verifier
 from gantry_dicom.gate import GateLimits
+from gantry_failures.ledger import FailureLedger
 from gantry_index.pools import IndexPool, Purpose, open_pool
 from gantry_index.reader import IndexReader
 from gantry_messaging.publisher import IndexPublisher
@@ -54,6 +55,7 @@ class Components:
     thumbnails: ByteCache
     ledger: Ledger
     verifier: Verifier
+    failures: FailureLedger
     # Work that goes on after its answer.
     background: set[asyncio.Task[object]]
 
@@ -113,6 +115,7 @@ def build(settings: GatewaySettings) -> Components:
         thumbnails=ByteCache("thumbnails", settings.thumbnail_cache_bytes),
         ledger=Ledger(store, sealer),
         verifier=Verifier(store, index),
+        failures=FailureLedger(store, sealer),
         background=set(),
     )
 

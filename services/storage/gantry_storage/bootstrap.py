@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gantry_commitment.ledger import Ledger
 from gantry_commitment.verification import Verifier
+from gantry_failures.ledger import FailureLedger
 from gantry_index import verdicts
 from gantry_index.amendments import applied_revision, waiting_receptions
 from gantry_index.locks import SWEEPER, AdvisoryLock
@@ -43,6 +44,7 @@ class Parts:
     finishing: Finishing
     amendments: Amendments
     commitments: Commitments
+    failures: FailureLedger
     replay: Replay
 
     async def close(self) -> None:
@@ -109,5 +111,6 @@ def make_parts(settings: StorageSettings, *, store: ObjectStore | None = None) -
         ),
         amendments=amendments,
         commitments=Commitments(store, Ledger(store, sealer), Verifier(store, IndexReader(pool))),
+        failures=FailureLedger(store, sealer),
         replay=Replay(store, sealer, undecided, send_chunk, amendments.replay),
     )

@@ -29,6 +29,8 @@ class StorageSettings(BaseSettings):
     # The lease must be the receivers' own: they acknowledge within half of it.
     lease_seconds: float = Field(default=120.0, gt=0)
     sweep_margin_seconds: float = Field(default=30.0, ge=0)
+    # So long records of failed associations are kept.
+    failures_kept_days: float = Field(default=30.0, gt=0)
     # Period of the sweeper.
     sweep_seconds: float = Field(default=30.0, gt=0)
     # How old a journal entry is before lines of its manifest without a verdict are fed again.

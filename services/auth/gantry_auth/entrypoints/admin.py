@@ -72,6 +72,9 @@ class _NewEntity(_Body):
     source_addresses: list[str] = Field(default_factory=list, max_length=100)
     host: str = ""
     port: int = 0
+    certificates: list[str] = Field(default_factory=list, max_length=100)
+    maximum_associations: int = 0
+    associations_per_minute: int = 0
 
 
 async def list_users(request: Request) -> Response:

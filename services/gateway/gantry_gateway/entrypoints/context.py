@@ -44,8 +44,8 @@ def uid_of(request: Request, name: str) -> str | None:
     return str(uid)
 
 
-def authorise(request: Request, action: Action) -> Principal:
-    """Ask the policy point; returns who the caller is.
+def authorise(request: Request, action: Action, partition: str | None = None) -> Principal:
+    """Ask the policy point; returns who the caller is. ``partition`` is that of the path unless given.
 
     Raises ``NotAuthenticated``, ``NotAllowed``, ``NotFound`` for a partition where the caller may
     do nothing, and ``Unavailable`` while the rules are not known.
@@ -56,7 +56,7 @@ def authorise(request: Request, action: Action) -> Principal:
         if parts.access.point.feed is not None:
             token = token_of(request, _root(request))
             principal = parts.access.point.bearer(token, principal.peer_address)
-        resource = Resource(partition_of(request), uid_of(request, "study"))
+        resource = Resource(partition or partition_of(request), uid_of(request, "study"))
         decision = parts.access.point.require(principal, action, resource)
     except GantryError as error:
         note_refusal(request, parts, principal, error)

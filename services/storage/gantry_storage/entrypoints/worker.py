@@ -23,6 +23,7 @@ log = get_logger(__name__)
 
 LEFTOVERS_SECONDS = 3600.0
 SNAPSHOTS_SECONDS = 3600.0
+FAILURES_SECONDS = 3600.0
 # So long an old policy snapshot can still be looked at, for who asks why something was allowed.
 SNAPSHOTS_KEPT = timedelta(days=1)
 
@@ -48,6 +49,9 @@ async def _work(settings: StorageSettings) -> None:
         asyncio.create_task(repeat("amend", settings.sweep_seconds, lambda: amend(parts))),
         asyncio.create_task(repeat("commit", settings.sweep_seconds, lambda: commit(parts))),
         asyncio.create_task(repeat("leftovers", LEFTOVERS_SECONDS, lambda: clear_leftovers(parts))),
+        asyncio.create_task(
+            repeat("failures", FAILURES_SECONDS, lambda: clear_failures(parts, settings.failures_kept_days))
+        ),
         asyncio.create_task(repeat("snapshots", SNAPSHOTS_SECONDS, lambda: clear_snapshots(parts))),
     ]
     log.info("storage_started")
@@ -88,6 +92,12 @@ async def clear_leftovers(parts: Parts) -> None:
     """See to the bucket's settings and clear away uploads that never ended."""
     await prepare_store(parts.store)
     LEFTOVERS.inc(await sweep_unfinished(parts.store))
+
+
+async def clear_failures(parts: Parts, kept_days: float) -> None:
+    """Forget the records of failed associations that are too old."""
+    if await is_ours(parts.lock):
+        await parts.failures.forget(timedelta(days=kept_days))
 
 
 async def clear_snapshots(parts: Parts) -> None:
