@@ -20,6 +20,7 @@ from gantry_dimse.messages import Buffer, DataSink, Message, MessageAssembler
 from gantry_dimse.negotiating import accepted_contexts, answer_window
 from gantry_dimse.negotiation import (
     NO_REASON,
+    TEMPORARY_CONGESTION,
     Abort,
     AbortSource,
     AssociateAccept,
@@ -330,7 +331,11 @@ class Association:
 
     async def _negotiate(self, request: AssociateRequest) -> None:
         try:
-            answer = await self.entity.negotiate(self, request)
+            async with asyncio.timeout(self.limits.artim_seconds):
+                answer = await self.entity.negotiate(self, request)
+        except TimeoutError:
+            log.warning("negotiation_took_too_long", calling_ae_title=request.calling_ae_title)
+            answer = TEMPORARY_CONGESTION
         except GantryError:
             answer = NO_REASON
         except Exception:

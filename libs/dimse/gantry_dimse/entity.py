@@ -125,7 +125,7 @@ class Entity:
     ) -> Agreement | AssociateReject:
         """Answer a peer that asks for an association; refuses everybody unless overridden.
 
-        Raises ``GantryError`` to reject without a reason.
+        Has ``Limits.artim_seconds`` for it. Raises ``GantryError`` to reject without a reason.
         """
         return NO_REASON
 

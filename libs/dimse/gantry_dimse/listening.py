@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 
 from gantry_telemetry.logs import get_logger
 
 from gantry_dimse.association import Association
 from gantry_dimse.entity import Entity
-from gantry_dimse.facts import EndKind
-from gantry_dimse.states import State
 from gantry_dimse.transport import describe
 
 log = get_logger(__name__)
@@ -43,8 +42,9 @@ class Listener:
         self._accepting = False
         self._delay = 0.0
         self._delayed: asyncio.TimerHandle | None = None
-        # In the order they came, each with what opens it.
-        self._connections: dict[Association, asyncio.Task[None]] = {}
+        # In the order they came; what opens them is over at once unless there is TLS.
+        self._connections: dict[Association, socket.socket] = {}
+        self._opening: set[asyncio.Task[None]] = set()
 
     @property
     def associations(self) -> list[Association]:
@@ -75,11 +75,11 @@ class Listener:
     async def close(self, drain_seconds: float) -> None:
         """Take no more connections and end the associations; see ``Association.drain``."""
         self.accept(accepting=False)
-        connections = dict(self._connections)
-        for association, opening in connections.items():
+        connections = list(self._connections)
+        for association in connections:
             if association.layer.transport is None:
-                opening.cancel()
-        await asyncio.gather(*connections.values(), return_exceptions=True)
+                self._dismiss(association, "the program stops")
+        await asyncio.gather(*self._opening)
         await asyncio.gather(*(association.drain(drain_seconds) for association in connections))
         await asyncio.gather(*(association.wait_closed() for association in connections))
 
@@ -106,7 +106,10 @@ class Listener:
         connection.setblocking(False)
         association = Association(self._entity)
         association.on_closed = self._forget
-        self._connections[association] = self._loop.create_task(self._open(association, connection))
+        self._connections[association] = connection
+        task = self._loop.create_task(self._open(association, connection))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
         self._make_room()
 
     async def _open(self, association: Association, connection: socket.socket) -> None:
@@ -114,23 +117,21 @@ class Listener:
         try:
             async with asyncio.timeout(self._entity.limits.artim_seconds):
                 await self._loop.connect_accepted_socket(lambda: association.layer, connection, ssl=self._tls)
-        except asyncio.CancelledError:
-            connection.close()
-            association.not_opened(EndKind.DISMISSED, "others were waiting to ask for an association", peer)
-            raise
         except (OSError, TimeoutError) as error:
-            connection.close()
             association.not_opened(*describe(error, connected=self._tls is not None), peer)
 
     def _make_room(self) -> None:
         unassociated = [each for each in self._connections if each.request is None and not each.over]
         if len(unassociated) <= self._maximum_unassociated:
             return
-        oldest = unassociated[0]
-        if oldest.layer.state is State.AWAITING_REQUEST:
-            oldest.dismiss("others were waiting to ask for an association")
-        else:
-            self._connections[oldest].cancel()
+        self._dismiss(unassociated[0], "others were waiting to ask for an association")
+
+    def _dismiss(self, association: Association, detail: str) -> None:
+        association.dismiss(detail)
+        if association.layer.transport is None:
+            # The handshake ends when the connection does; the socket is the transport's by now.
+            with suppress(OSError):
+                self._connections[association].shutdown(socket.SHUT_RDWR)
 
     def _forget(self, association: Association) -> None:
         self._connections.pop(association, None)

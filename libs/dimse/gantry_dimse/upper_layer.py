@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, cast
 
 from gantry_dimse.errors import BadPdu, WrongState
@@ -180,7 +181,9 @@ class UpperLayer(asyncio.BufferedProtocol):
         self.transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
         raw = self.transport.get_extra_info("socket")
         if raw is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Not every event loop does it for a connection that was accepted elsewhere.
+            with suppress(OSError):
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._user.connected()
         self._do(Event.CONNECTION_CONFIRMED if self._requestor else Event.CONNECTION_INDICATED)
 

@@ -1,6 +1,7 @@
 """Associations between our own acceptor and requestor."""
 
 import asyncio
+import socket
 import ssl
 from contextlib import aclosing
 from dataclasses import replace
@@ -12,7 +13,11 @@ from gantry_dimse.entity import Response
 from gantry_dimse.errors import Aborted, ContextNotAccepted, NoAnswer, NotConnected, Rejected
 from gantry_dimse.facts import EndKind
 from gantry_dimse.limits import Limits
-from gantry_dimse.negotiation import CALLING_AE_TITLE_NOT_RECOGNISED, AsyncWindow
+from gantry_dimse.negotiation import (
+    CALLING_AE_TITLE_NOT_RECOGNISED,
+    TEMPORARY_CONGESTION,
+    AsyncWindow,
+)
 from gantry_dimse.scu import c_echo, c_find, c_store
 from gantry_dimse.states import State
 from gantry_dimse.statuses import CANCELLED, SUCCESS
@@ -378,3 +383,38 @@ async def test_a_command_of_ours_gets_a_number_of_its_own(listener):
             (await association.ask(context, echo)).command.message_id_being_responded_to for _ in "abc"
         ]
     assert numbers == [1, 2, 3]
+
+
+async def test_a_flood_of_handshakes_that_do_not_end_makes_the_oldest_go(certificates):
+    entity = Recorder()
+    server = tls_context(certificates, ssl.Purpose.CLIENT_AUTH, "server", "client")
+    client = tls_context(certificates, ssl.Purpose.SERVER_AUTH, "client", "server")
+    async with listening(entity, tls=server, maximum_unassociated=3) as listener:
+        flood = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(10)]
+        async with await listener.associate(tls=client) as association:
+            assert (await store(association)).status == SUCCESS
+        assert (await entity.next_end()).end.kind is EndKind.DISMISSED
+        async with asyncio.timeout(10):
+            assert await flood[0][0].read() == b""
+        for _, writer in flood:
+            writer.close()
+
+
+async def test_a_decision_that_takes_too_long_is_a_rejection_for_now():
+    entity = Recorder(Limits(artim_seconds=0.3))
+
+    async def never(association, request):
+        await asyncio.sleep(100)
+
+    entity.negotiate = never
+    async with listening(entity) as listener:
+        with pytest.raises(Rejected) as raised:
+            await listener.associate()
+    assert raised.value.rejection == TEMPORARY_CONGESTION
+
+
+async def test_nagles_algorithm_is_off_at_both_ends(listener, entity):
+    async with await listener.associate() as association:
+        for each in (association, entity.associations[0]):
+            raw = each.layer.transport.get_extra_info("socket")
+            assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
