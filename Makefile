@@ -59,6 +59,18 @@ test-viewer: viewer ## Open studies of every kind in OHIF, in a real browser (sl
 clients: viewer ## Run clients that others have written against an archive with login (their scripts must be there)
 	@$(BIN)/python -P tests/clients/run.py $(ARGS)
 
+FUZZ := .venv-fuzz
+
+$(FUZZ)/.installed: requirements/fuzz.txt
+	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(FUZZ)/bin/python -m pip -qq install --require-hashes -r $<
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(FUZZ)/bin/python -m pip -qq install --no-deps --no-build-isolation $(PROJECTS:%=-e ./%)
+	@touch $@
+
+.PHONY: fuzz
+fuzz: setup $(FUZZ)/.installed ## Search for inputs that break a parser, and for requests that break the archive (slow)
+	@$(FUZZ)/bin/python -P tests/fuzz/run.py $(ARGS)
+
 .PHONY: check
 check: lint test ## Everything a change must pass: lint, then the tests
 
@@ -91,4 +103,4 @@ bench: setup ## Measure; see bench/README.md
 
 .PHONY: clean
 clean: ## Remove .venv and caches (never the state folder)
-	rm -rf $(VENV) .gantry-tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(FUZZ) .gantry-tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
