@@ -72,6 +72,17 @@ def test_the_administrator_logs_in_stores_searches_and_logs_out(browser, archive
     assert browser.get("/dicom-web/studies").status_code == 401
 
 
+def test_nobody_gets_the_session_of_who_was_there_before(browser, archive):
+    log_in(browser, archive)
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": archive.origin}
+    with httpx.Client(base_url=archive.origin, headers=own) as stranger:
+        assert stranger.get("/auth/session").json() == {"authenticated": False}
+        page = stranger.get("/auth/login", params={"next": "/viewer/"})
+        assert (page.status_code, "Password" in page.text) == (200, True)
+        assert stranger.post("/auth/session/refresh").status_code == 401
+        assert "gantry_session" not in stranger.cookies
+
+
 def test_another_sites_page_cannot_store_with_the_session(browser, archive):
     log_in(browser, archive)
     (instance,) = generate_study(92, "CT", instances=1)

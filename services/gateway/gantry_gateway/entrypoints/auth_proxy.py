@@ -7,6 +7,7 @@ Only what is forwarded is named here; every decision is the auth service's own.
 
 from __future__ import annotations
 
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
 
 import httpx
@@ -43,7 +44,12 @@ def auth_routes(auth_url: str) -> list[Route]:
     """Return the routes that lead to the auth service at ``auth_url``; none without one."""
     if not auth_url:
         return []
-    client = httpx.AsyncClient(base_url=auth_url.rstrip("/"), timeout=_SECONDS, follow_redirects=False)
+    # A jar that takes no cookie: this client speaks for everybody, and what one browser is given to keep
+    # must not go with the next one's requests.
+    jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    client = httpx.AsyncClient(
+        base_url=auth_url.rstrip("/"), timeout=_SECONDS, follow_redirects=False, cookies=jar
+    )
 
     async def forward(request: Request) -> Response:
         return await _forward(request, client)
