@@ -17,6 +17,7 @@ from gantry_index.pools import Connection, is_unavailable
 # First bytes of the names as numbers; never reused for another job.
 OUTBOX_RELAY = 0x6F7574626F780001
 SWEEPER = 0x7377656570000001
+ROUTER = 0x726F757465720001
 COMMITMENT_REPORTS = 0x636F6D6D69740001
 
 # What a lost connection can raise, depending on what it was doing.

@@ -10,6 +10,8 @@
     c/<partition>/<hh>/<transaction>/...   a storage commitment: its request, report and end
     v/<partition>/<hh>/<transaction>       that the commitment may not have ended, until it has
     f/<day>/<batch>                        failed associations of a few seconds, until they are forgotten
+    r/<partition>/<hh>/<job>               a routing job
+    s/<partition>/<hh>/<job>               that the job may not have ended, until it has
 
 ``batch`` is a ULID, ``hh`` two hex digits of its hash that spread the load over the store's
 key ranges, ``day`` the UTC day in the ULID: whoever writes a batch's manifest finds the same
@@ -38,6 +40,8 @@ WAITING_PREFIX = "w/"
 COMMITMENT_PREFIX = "c/"
 OPEN_COMMITMENT_PREFIX = "v/"
 FAILURE_PREFIX = "f/"
+JOB_PREFIX = "r/"
+OPEN_JOB_PREFIX = "s/"
 MAX_ORDINAL = 9999
 MAX_REVISION = 99_999_999
 
@@ -266,6 +270,24 @@ def parse_amendment_key(key: str) -> AmendmentKey:
 def parse_waiting_key(key: str) -> AmendmentKey:
     """Return which amendment may wait; only the exact form is a key. Raises ``BadKey``."""
     return _parse_revision(key, waiting_key, "not the key of a waiting amendment")
+
+
+def job_key(partition: str, job: str) -> str:
+    """Return the key of a routing job by its name, a hash. Raises ``BadKey``."""
+    return f"{JOB_PREFIX}{_scope_folder(partition, job)}".rstrip("/")
+
+
+def open_job_key(partition: str, job: str) -> str:
+    """Return the key that says that a routing job may not have ended. Raises ``BadKey``."""
+    return f"{OPEN_JOB_PREFIX}{_scope_folder(partition, job)}".rstrip("/")
+
+
+def parse_open_job_key(key: str) -> tuple[str, str]:
+    """Return partition and job of an open job's key; only the exact form is one. Raises ``BadKey``."""
+    segments = key.split("/")
+    if len(segments) == 4 and open_job_key(segments[1], segments[3]) == key:
+        return segments[1], segments[3]
+    raise BadKey("not the key of an open job")
 
 
 def _parse_revision(key: str, make: Callable[[str, str, int], str], otherwise: str) -> AmendmentKey:

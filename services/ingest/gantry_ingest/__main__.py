@@ -1,4 +1,4 @@
-"""Run ingest: ``python -m gantry_ingest`` (``work`` is what it starts itself)."""
+"""Run ingest: ``python -m gantry_ingest`` (``work`` is what it starts itself), or its router: ``route``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def main() -> None:
         from gantry_ingest.entrypoints.worker import work
 
         work(settings, *(int(argument) for argument in sys.argv[2:6]))
+        return
+    if sys.argv[1:2] == ["route"]:
+        from gantry_ingest.entrypoints.route import run
+
+        run(settings)
         return
     from gantry_ingest.entrypoints.listener import listen
 

@@ -36,7 +36,7 @@ _WORTH_ANOTHER = 32
 _COMMON = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
 
-class _Requestor(Entity):
+class Requestor(Entity):
     """Our side of an association to a destination; it answers nothing."""
 
     def __init__(self, connect_seconds: float) -> None:
@@ -66,7 +66,7 @@ class Moving:
         retrieval = Retrieval(operation, instances)
         waiting = list(retrieval.waiting)
         async with retrieval.telling():
-            for contexts, batch in _batches(waiting):
+            for contexts, batch in batches(waiting):
                 retrieval.waiting.clear()
                 retrieval.waiting.extend(batch)
                 await self._send(retrieval, destination, contexts)
@@ -110,7 +110,7 @@ class Moving:
             calling_ae_title=operation.association.called_ae_title,
             called_ae_title=destination.ae_title,
             contexts=contexts,
-            entity=_Requestor(self.connect_seconds),
+            entity=Requestor(self.connect_seconds),
         )
 
     async def _send_all(
@@ -157,7 +157,7 @@ async def _pause(operation: Operation, seconds: float) -> None:
             await operation.cancelled.wait()
 
 
-def _batches(
+def batches(
     instances: Sequence[StoredInstance],
 ) -> Iterator[tuple[tuple[ProposedContext, ...], list[StoredInstance]]]:
     """Part instances so that the contexts of each part fit into one association (PS3.8 9.3.2.2).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gantry_dicom.admission import DEFAULT_LIMITS, GateLimits
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -85,6 +86,14 @@ class IngestSettings(BaseSettings):
     pdu_seconds: float = 60.0
     # What we take in one PDU (PS3.8 D.1); 0 would let the peer choose, so it is not allowed.
     maximum_pdu_bytes: int = Field(default=256 << 10, ge=16 << 10, le=1 << 20)
+    # What one object may cost in memory at the gate: bytes that a deflated data set inflates to, bytes
+    # outside its pixel data. Other services read objects within the largest of these.
+    gate_inflated_bytes: int = Field(
+        default=DEFAULT_LIMITS.max_inflated_bytes, ge=1, le=DEFAULT_LIMITS.max_inflated_bytes
+    )
+    gate_header_bytes: int = Field(
+        default=DEFAULT_LIMITS.max_header_bytes, ge=1, le=DEFAULT_LIMITS.max_header_bytes
+    )
     # Data sets in hand of a worker, in memory and, the longer ones, in unlinked files; beyond it
     # instances are refused with A700.
     memory_bytes: int = 256 << 20
@@ -105,6 +114,12 @@ class IngestSettings(BaseSettings):
     pixel_workers: int = Field(default=2, ge=1)
     pixel_worker_memory_bytes: int = 4 << 30
     pixel_seconds: float = 120.0
+
+    # Routing (`python -m gantry_ingest route`): the file of rules, how often new arrivals and due jobs
+    # are looked for, and how far back after a standstill.
+    routes_file: str = ""
+    routes_seconds: float = Field(default=5.0, gt=0)
+    routes_look_back_hours: float = Field(default=24.0, gt=0)
 
     # How long the answer to A-RELEASE may wait for the index to have what was sent.
     settle_seconds: float = 2.0
@@ -135,6 +150,10 @@ class IngestSettings(BaseSettings):
             Path(self.dimse_tls_ca) if self.dimse_tls_ca else None,
             self.dimse_tls_clients,
         )
+
+    def gate_limits(self) -> GateLimits:
+        """Return the bounds of the gate."""
+        return GateLimits(self.gate_inflated_bytes, self.gate_header_bytes)
 
     def named_destinations(self) -> dict[str, tuple[str, int]]:
         """Return where the AE titles of ``move_destinations`` listen."""

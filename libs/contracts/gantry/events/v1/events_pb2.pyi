@@ -1,8 +1,9 @@
+from gantry.routing.v1 import routing_pb2 as _routing_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -15,15 +16,17 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_CONFLICT_FOUND: _ClassVar[EventKind]
     EVENT_KIND_INSTANCE_QUARANTINED: _ClassVar[EventKind]
     EVENT_KIND_INSTANCES_HIDDEN: _ClassVar[EventKind]
+    EVENT_KIND_STUDY_COMPLETE: _ClassVar[EventKind]
 EVENT_KIND_UNSPECIFIED: EventKind
 EVENT_KIND_INSTANCES_INDEXED: EventKind
 EVENT_KIND_INSTANCE_REPLACED: EventKind
 EVENT_KIND_CONFLICT_FOUND: EventKind
 EVENT_KIND_INSTANCE_QUARANTINED: EventKind
 EVENT_KIND_INSTANCES_HIDDEN: EventKind
+EVENT_KIND_STUDY_COMPLETE: EventKind
 
 class IndexEvent(_message.Message):
-    __slots__ = ("sequence", "kind", "partition", "study_instance_uid", "series_instance_uid", "sop_instance_uids", "occurred_at_us", "traceparent")
+    __slots__ = ("sequence", "kind", "partition", "study_instance_uid", "series_instance_uid", "sop_instance_uids", "occurred_at_us", "traceparent", "completion")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +35,7 @@ class IndexEvent(_message.Message):
     SOP_INSTANCE_UIDS_FIELD_NUMBER: _ClassVar[int]
     OCCURRED_AT_US_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     kind: EventKind
     partition: str
@@ -40,4 +44,5 @@ class IndexEvent(_message.Message):
     sop_instance_uids: _containers.RepeatedScalarFieldContainer[str]
     occurred_at_us: int
     traceparent: str
-    def __init__(self, sequence: _Optional[int] = ..., kind: _Optional[_Union[EventKind, str]] = ..., partition: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., series_instance_uid: _Optional[str] = ..., sop_instance_uids: _Optional[_Iterable[str]] = ..., occurred_at_us: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    completion: _routing_pb2.Completion
+    def __init__(self, sequence: _Optional[int] = ..., kind: _Optional[_Union[EventKind, str]] = ..., partition: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., series_instance_uid: _Optional[str] = ..., sop_instance_uids: _Optional[_Iterable[str]] = ..., occurred_at_us: _Optional[int] = ..., traceparent: _Optional[str] = ..., completion: _Optional[_Union[_routing_pb2.Completion, _Mapping]] = ...) -> None: ...

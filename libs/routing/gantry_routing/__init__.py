@@ -1,0 +1,1 @@
+"""Routing: what is sent on, where, and how far it has come."""
