@@ -102,10 +102,11 @@ def asked(url: str, examples: int) -> bool:
 
 
 def ask(root: str, examples: int) -> bool:
-    """Run schemathesis with every check over the document of the archive at ``root``."""
+    """Ask the archive at ``root``, with every check that ``schemathesis.toml`` leaves."""
     log = folder(HTTP) / "log"
-    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{root}/openapi.json"]
-    command += ["--url", root, "--max-examples", str(examples), "--checks", "all", "--no-color"]
+    program, settings = Path(sys.executable).with_name("schemathesis"), HERE / "schemathesis.toml"
+    command = [str(program), "--config-file", str(settings), "run", f"{root}/openapi.json"]
+    command += ["--url", root, "--max-examples", str(examples), "--no-color"]
     environment = os.environ | {"HYPOTHESIS_STORAGE_DIRECTORY": str(folder(HTTP) / "examples")}
     with log.open("wb") as stream:
         code = subprocess.run(

@@ -1,5 +1,6 @@
 """The gateway as processes: two workers on one socket, what ends with what, and its own description."""
 
+import json
 import os
 import re
 import signal
@@ -78,3 +79,24 @@ def test_the_openapi_document_lists_what_is_answered(web):
         answer = web.http.request("OPTIONS", root + re.sub(r"\{\w+\}", "1", path))
         allowed = {method.lower() for method in answer.headers["allow"].split(", ")} - {"head", "options"}
         assert allowed == set(methods), path
+
+
+def test_the_openapi_document_says_what_each_status_comes_with(web):
+    root = web.base_url.removesuffix("/dicom-web")
+    document = web.http.get(f"{root}/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            responses = operation["responses"]
+            assert {"400", "401", "403", "404", "503"} <= set(responses), path
+            assert "200" in responses or method == "delete"
+            assert "application/problem+json" in responses["404"]["content"]
+    found = web.http.get(f"{web.base_url}/studies", params={"limit": 1})
+    search = document["paths"]["/dicom-web/studies"]["get"]
+    assert found.headers["content-type"] in search["responses"]["200"]["content"]
+
+
+def test_every_reference_in_the_openapi_document_leads_somewhere(web):
+    text = web.http.get(f"{web.base_url.removesuffix('/dicom-web')}/openapi.json").text
+    references = set(re.findall(r'"\$ref":"#/components/schemas/(\w+)"', text))
+    assert references
+    assert references <= set(json.loads(text)["components"]["schemas"])

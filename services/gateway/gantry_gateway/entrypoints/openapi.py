@@ -5,27 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Literal
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gantry_gateway.entrypoints import openapi_schemas as schemas
+
 _PROBLEM = "application/problem+json"
+_STORE_TYPES = ("application/dicom+json", "application/dicom+xml")
 PATH_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
-_UID = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$", "maxLength": 64}
-_SCHEMAS: Mapping[str, Mapping[str, object]] = {
-    "partition": {"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63},
-    "study": _UID,
-    "series": _UID,
-    "instance": _UID,
-    "transaction": _UID,
-    "frames": {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*$"},
-    "path": {"type": "string", "pattern": r"^[0-9A-F]{8}(/[1-9][0-9]{0,8}/[0-9A-F]{8})*$"},
-    "limit": {"type": "integer", "minimum": 0},
-    "offset": {"type": "integer", "minimum": 0},
-    "fuzzymatching": {"type": "boolean"},
-    "quality": {"type": "integer", "minimum": 1, "maximum": 100},
-}
+
+# What any operation may be refused with (the table of ``gantry_web.problems``).
+_REFUSALS = (400, 401, 403, 404, 500, 503)
+_NOT_ACCEPTABLE, _GONE, _NOT_SATISFIABLE = 406, 410, 416
+_REFUSED_BODIES = (409, 413, 415)
+
+
+Kind = Literal["retrieve", "thumbnail", "search", "store", "commit", "delete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,8 @@ class Operation:
     parameters: tuple[str, ...] = ()
     # Media types of the body, for what is sent here.
     takes: tuple[str, ...] = ()
+    # What it does, as far as that decides how it can be answered.
+    kind: Kind = "retrieve"
 
 
 def openapi_document(operations: Mapping[str, Mapping[str, Operation]]) -> dict[str, object]:
@@ -50,6 +51,7 @@ def openapi_document(operations: Mapping[str, Mapping[str, Operation]]) -> dict[
             }
             for path, methods in operations.items()
         },
+        "components": {"schemas": schemas.COMPONENTS},
     }
 
 
@@ -70,19 +72,68 @@ def _operation(path: str, operation: Operation) -> dict[str, object]:
         "summary": operation.summary,
         "parameters": [
             *(
-                {"name": name, "in": "path", "required": True, "schema": _SCHEMAS[name]}
+                {"name": name, "in": "path", "required": True, "schema": schemas.PARAMETERS[name]}
                 for name in PATH_PARAMETER.findall(path)
             ),
-            *(
-                {"name": name, "in": "query", "schema": _SCHEMAS.get(name, {"type": "string"})}
-                for name in operation.parameters
-            ),
+            *(_query_parameter(name, operation) for name in operation.parameters),
         ],
-        "responses": {
-            "200": {"description": "Success", "content": {name: {} for name in operation.media_types}},
-            "default": {"description": "Problem details (RFC 9457)", "content": {_PROBLEM: {}}},
-        },
+        "responses": _responses(operation),
     }
     if operation.takes:
-        described["requestBody"] = {"required": True, "content": {name: {} for name in operation.takes}}
+        content = {name: _content(schemas.BODIES, name) for name in operation.takes}
+        described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _query_parameter(name: str, operation: Operation) -> dict[str, object]:
+    schema = schemas.PARAMETERS.get(name)
+    if schema is None:
+        schema = {"type": "string", "enum": [*operation.media_types, "*/*"]}
+    elif name == "viewport" and operation.kind == "thumbnail":
+        schema = schemas.THUMBNAIL_VIEWPORT
+    described: dict[str, object] = {
+        "name": name,
+        "in": "query",
+        "required": name in schemas.REQUIRED,
+        "schema": schema,
+    }
+    if name in schemas.DESCRIPTIONS:
+        described["description"] = schemas.DESCRIPTIONS[name]
+    return described
+
+
+_Contents = Mapping[str, object]
+
+
+def _responses(operation: Operation) -> dict[str, object]:
+    """Return every status with which the operation can be answered, and what it comes with."""
+    answers: _Contents = {name: _content(schemas.ANSWERS, name) for name in operation.media_types}
+    reports: _Contents = {
+        name: {"schema": schemas.STORE_REPORT} if "json" in name else {} for name in _STORE_TYPES
+    }
+    problems: _Contents = {_PROBLEM: {"schema": schemas.PROBLEM}}
+    contents: dict[int, _Contents | None] = dict.fromkeys(_REFUSALS, problems)
+    if operation.kind != "delete":
+        contents[_NOT_ACCEPTABLE] = problems
+    if operation.kind in {"retrieve", "thumbnail"}:
+        contents.update({200: answers, 206: answers, 304: None, _GONE: problems, _NOT_SATISFIABLE: problems})
+    elif operation.kind == "search":
+        contents[200] = answers
+    elif operation.kind == "store":
+        told: _Contents = {**reports, **problems}
+        contents |= dict.fromkeys(_REFUSED_BODIES, problems)
+        contents.update({200: reports, 202: reports, 409: told, 503: told})
+    elif operation.kind == "commit":
+        contents |= dict.fromkeys(_REFUSED_BODIES, problems)
+        contents.update({200: answers, 202: None})
+    else:
+        contents.update({204: None, 202: None, _GONE: problems})
+    return {
+        str(status): {"description": HTTPStatus(status).phrase}
+        | ({} if content is None else {"content": content})
+        for status, content in sorted(contents.items())
+    }
+
+
+def _content(known: Mapping[str, schemas.Schema], media_type: str) -> dict[str, object]:
+    return {"schema": known[media_type]} if media_type in known else {}

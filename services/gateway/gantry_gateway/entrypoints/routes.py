@@ -129,48 +129,58 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         _INSTANCE + "/frames/{frames}/thumbnail",
         retrieve_thumbnail,
-        Operation("Thumbnail of a frame", _PICTURES, ("accept", "viewport")),
+        Operation("Thumbnail of a frame", _PICTURES, ("accept", "viewport"), kind="thumbnail"),
     ),
     Resource(
         _INSTANCE + "/thumbnail",
         retrieve_thumbnail,
-        Operation("Thumbnail of an instance", _PICTURES, ("accept", "viewport")),
+        Operation("Thumbnail of an instance", _PICTURES, ("accept", "viewport"), kind="thumbnail"),
     ),
     Resource(
         _SERIES + "/thumbnail",
         retrieve_thumbnail,
-        Operation("Thumbnail of a series", _PICTURES, ("accept", "viewport")),
+        Operation("Thumbnail of a series", _PICTURES, ("accept", "viewport"), kind="thumbnail"),
     ),
     Resource(
         _STUDY + "/thumbnail",
         retrieve_thumbnail,
-        Operation("Thumbnail of a study", _PICTURES, ("accept", "viewport")),
+        Operation("Thumbnail of a study", _PICTURES, ("accept", "viewport"), kind="thumbnail"),
     ),
     # PS3.18 10.6.
-    Resource("/studies", search_studies, Operation("Search for studies", _DICOM_JSON, _SEARCH)),
-    Resource("/series", search_series, Operation("Search for series", _DICOM_JSON, _SEARCH)),
-    Resource("/instances", search_instances, Operation("Search for instances", _DICOM_JSON, _SEARCH)),
+    Resource(
+        "/studies", search_studies, Operation("Search for studies", _DICOM_JSON, _SEARCH, kind="search")
+    ),
+    Resource("/series", search_series, Operation("Search for series", _DICOM_JSON, _SEARCH, kind="search")),
+    Resource(
+        "/instances", search_instances, Operation("Search for instances", _DICOM_JSON, _SEARCH, kind="search")
+    ),
     Resource(
         _STUDY + "/series",
         search_series,
-        Operation("Search for series of a study", _DICOM_JSON, _SEARCH),
+        Operation("Search for series of a study", _DICOM_JSON, _SEARCH, kind="search"),
     ),
     Resource(
         _STUDY + "/instances",
         search_instances,
-        Operation("Search for instances of a study", _DICOM_JSON, _SEARCH),
+        Operation("Search for instances of a study", _DICOM_JSON, _SEARCH, kind="search"),
     ),
     Resource(
         _SERIES + "/instances",
         search_instances,
-        Operation("Search for instances of a series", _DICOM_JSON, _SEARCH),
+        Operation("Search for instances of a series", _DICOM_JSON, _SEARCH, kind="search"),
     ),
     # PS3.18 10.5.
     Resource(
-        "/studies", store_instances, Operation("Store instances", _STORE_ANSWERS, takes=STORABLE), "POST"
+        "/studies",
+        store_instances,
+        Operation("Store instances", _STORE_ANSWERS, takes=STORABLE, kind="store"),
+        "POST",
     ),
     Resource(
-        _STUDY, store_instances, Operation("Store into a study", _STORE_ANSWERS, takes=STORABLE), "POST"
+        _STUDY,
+        store_instances,
+        Operation("Store into a study", _STORE_ANSWERS, takes=STORABLE, kind="store"),
+        "POST",
     ),
     # PS3.18 9.
     Resource("/wado", retrieve_by_query, Operation("Retrieve by query", (DICOM, *_PICTURES, *_PAGES), _URI)),
@@ -178,14 +188,16 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         _COMMITMENT,
         request_commitment,
-        Operation("Request storage commitment", _DICOM_JSON, takes=_DICOM_JSON),
+        Operation("Request storage commitment", _DICOM_JSON, takes=_DICOM_JSON, kind="commit"),
         "POST",
     ),
-    Resource(_COMMITMENT, check_commitment, Operation("Check storage commitment", _DICOM_JSON)),
+    Resource(
+        _COMMITMENT, check_commitment, Operation("Check storage commitment", _DICOM_JSON, kind="commit")
+    ),
     # Not of the standard.
-    Resource(_STUDY, delete, Operation("Delete a study", ()), "DELETE"),
-    Resource(_SERIES, delete, Operation("Delete a series", ()), "DELETE"),
-    Resource(_INSTANCE, delete, Operation("Delete an instance", ()), "DELETE"),
+    Resource(_STUDY, delete, Operation("Delete a study", (), kind="delete"), "DELETE"),
+    Resource(_SERIES, delete, Operation("Delete a series", (), kind="delete"), "DELETE"),
+    Resource(_INSTANCE, delete, Operation("Delete an instance", (), kind="delete"), "DELETE"),
 )
 
 
