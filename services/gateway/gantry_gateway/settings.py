@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gantry_dicom.admission import DEFAULT_LIMITS, GateLimits
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -54,6 +55,14 @@ class GatewaySettings(BaseSettings):
     # requests are being read at a time: metadata take many times their size in memory.
     stow_metadata_bytes: int = Field(default=32 << 20, ge=1)
     stow_metadata_parallel: int = Field(default=2, ge=1)
+    # What one object may cost in memory at the gate: bytes that a deflated data set inflates to, bytes
+    # outside its pixel data. Other services read objects within the largest of these.
+    gate_inflated_bytes: int = Field(
+        default=DEFAULT_LIMITS.max_inflated_bytes, ge=1, le=DEFAULT_LIMITS.max_inflated_bytes
+    )
+    gate_header_bytes: int = Field(
+        default=DEFAULT_LIMITS.max_header_bytes, ge=1, le=DEFAULT_LIMITS.max_header_bytes
+    )
     # Parts of one request being stored at a time.
     stow_parallel: int = Field(default=8, ge=1)
     # Memory for parts that are arriving; beyond it parts wait on disk or are refused.
@@ -68,3 +77,7 @@ class GatewaySettings(BaseSettings):
     pixel_seconds: float = 30.0
     search_default_limit: int = 100
     search_maximum_limit: int = 1000
+
+    def gate_limits(self) -> GateLimits:
+        """Return the bounds of the gate."""
+        return GateLimits(self.gate_inflated_bytes, self.gate_header_bytes)

@@ -24,6 +24,7 @@ from gantry_testing.web import WebClient
 
 BODY_LIMIT = 3 << 20
 PART_LIMIT = 2 << 20
+INFLATED_LIMIT = 1 << 20
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +62,7 @@ def second_gateway(stack):
         "GANTRY_HTTP_WORKERS": "2",
         "GANTRY_STOW_BODY_BYTES": str(BODY_LIMIT),
         "GANTRY_STOW_PART_BYTES": str(PART_LIMIT),
+        "GANTRY_GATE_INFLATED_BYTES": str(INFLATED_LIMIT),
         "GANTRY_PUBLIC_BASE_URL": "https://pacs.example/archive/",
     }
     root = f"http://{LOOPBACK}:{port}"

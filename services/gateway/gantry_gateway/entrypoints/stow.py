@@ -9,7 +9,6 @@ from gantry.access.v1.access_pb2 import ACCESS_KIND_STORE
 from gantry.reception.v1.reception_pb2 import CHANNEL_STOW, Source
 from gantry_access.policy import Action
 from gantry_dicom.errors import BadRequest, GantryError, NotAcceptable, UnsupportedMediaType
-from gantry_dicom.gate import GateLimits
 from gantry_telemetry.logs import get_logger
 from gantry_web.problems import RETRY_AFTER_SECONDS
 from starlette.requests import ClientDisconnect, Request
@@ -57,7 +56,7 @@ async def store_instances(request: Request) -> Response:
             metadata_bytes=settings.stow_metadata_bytes,
             parallel=settings.stow_parallel,
             verdict_seconds=settings.verdict_seconds,
-            gate=GateLimits(),
+            gate=settings.gate_limits(),
         ),
         partition=partition_of(request),
         study_uid=uid_of(request, "study"),
