@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from io import BytesIO
 from struct import pack
 
@@ -10,6 +11,8 @@ import pytest
 from gantry_dicom.elements import Malformed, Overrun
 from gantry_dicom.part10 import SOURCE_APPLICATION_ENTITY_TITLE, TRANSFER_SYNTAX_UID, build_meta, parse_meta
 from gantry_testing import raw
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize("title", ["", "CT", "CT_1"])
@@ -72,3 +75,33 @@ def test_a_cut_off_file_meta_is_malformed() -> None:
         parse_meta(data[:170])
     with pytest.raises(Malformed):
         parse_meta(data[:132])
+
+
+uids = st.from_regex(r"[1-9][0-9]{0,9}(\.(0|[1-9][0-9]{0,9})){1,4}", fullmatch=True)
+titles = st.from_regex(r"[A-Z0-9_]([A-Z0-9_ ]{0,14}[A-Z0-9_])?", fullmatch=True) | st.just("")
+
+
+@given(uids, uids, uids, titles)
+def test_every_file_meta_we_write_reads_back_the_same(
+    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, title: str
+) -> None:
+    built = build_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, title)
+    meta = parse_meta(built + raw.instance())
+    assert meta.complete
+    assert meta.data_set_offset == len(built)
+    tags = (0x00020002, 0x00020003, TRANSFER_SYNTAX_UID, SOURCE_APPLICATION_ENTITY_TITLE)
+    expected = (sop_class_uid, sop_instance_uid, transfer_syntax_uid, title or None)
+    assert tuple(meta.text(tag) for tag in tags) == expected
+
+
+@given(st.binary(max_size=60), st.integers(0, 250), st.sampled_from([0, 132]))
+def test_a_damaged_file_meta_is_read_within_the_file_or_malformed(
+    garbage: bytes, position: int, start: int
+) -> None:
+    data = build_meta(raw.SOP_CLASS, "1.2.3", raw.EXPLICIT, "MODALITY") + raw.instance()
+    position += start
+    damaged = data[start:position] + garbage + data[position + len(garbage) :]
+    with contextlib.suppress(Malformed):
+        meta = parse_meta(damaged)
+        assert meta.data_set_offset <= len(damaged)
+        assert all(tag >> 16 == 2 for tag in meta.values)

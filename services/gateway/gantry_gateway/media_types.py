@@ -18,6 +18,9 @@ _TYPE = re.compile(rf"\s*({_NAME})/({_NAME})\s*")
 # A bare value may hold what a strict token may not: viewers send type=application/dicom.
 _PARAMETER = re.compile(rf';\s*({_NAME})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,"]*))\s*|;\s*')
 
+# RFC 9110 12.4.2, and more digits than it allows; `float` alone would take "nan".
+_WEIGHT = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
@@ -61,10 +64,9 @@ def parse_media_type(text: str) -> MediaType:
 
 
 def _quality(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), 1.0)
-    except ValueError as error:
-        raise BadRequest("malformed q value") from error
+    if _WEIGHT.fullmatch(text) is None:
+        raise BadRequest("malformed q value")
+    return min(float(text), 1.0)
 
 
 def split_list(text: str) -> list[str]:

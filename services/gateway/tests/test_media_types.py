@@ -83,3 +83,34 @@ def test_the_best_range_decides_and_wildcards_match():
 def test_no_header_crashes_the_parser(text):
     with contextlib.suppress(BadRequest):
         parse_accept(text, None)
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf", "-1", "1e-3", "0_1", "", "0.5.5", "\u0661"])
+def test_a_weight_is_a_decimal_number(weight):
+    with pytest.raises(BadRequest):
+        parse_media_type(f"image/png; q={weight}")
+
+
+TOKENS = st.from_regex(r"[A-Za-z0-9!#$&^_.+-]{1,12}", fullmatch=True)
+# What a parameter may hold in quotes: also what parts ranges and parameters outside of them.
+QUOTED = st.text("abcXYZ019.;,=/ *+-", min_size=1, max_size=20).filter(lambda text: text == text.strip())
+
+
+@st.composite
+def media_ranges(draw):
+    """A media range as text, with what it must be read as."""
+    kind, subtype = draw(TOKENS).lower(), draw(TOKENS).lower()
+    names = draw(st.lists(TOKENS.map(str.lower).filter(lambda name: name != "q"), max_size=3, unique=True))
+    values = {name: draw(QUOTED) for name in names}
+    quality = draw(st.integers(1, 1000)) / 1000
+    space = draw(st.sampled_from(["", " ", "  "]))
+    written = "".join(f'{space};{space}{name}="{value}"' for name, value in values.items())
+    return f"{kind}/{subtype}{written}{space};{space}q={quality:g}", (f"{kind}/{subtype}", values, quality)
+
+
+@given(st.lists(media_ranges(), min_size=1, max_size=5))
+def test_ranges_are_read_as_they_were_written_whatever_is_in_quotes(ranges):
+    found = parse_accept(" , ".join(text for text, _ in ranges), None)
+    assert [(one.essence, dict(one.parameters), one.quality) for one in found] == sorted(
+        (meant for _, meant in ranges), key=lambda meant: -meant[2]
+    )

@@ -109,6 +109,30 @@ def test_no_body_crashes_the_reader(body, step):
         read(b"--b\r\n" + body, "b", step)
 
 
+# Pieces of which bodies are made, right ones and near misses.
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *(b"--b", b"--b--", b"--c", b"--", b"-", b"\r\n", b"\r", b"\n", b" ", b"\0", b"data"),
+            *(b"Content-Type: application/dicom", b"Name:", b": value"),
+        ]
+    ),
+    max_size=30,
+).map(b"".join)
+
+
+def read_or_refused(body, step):
+    try:
+        return read(body, "b", step)
+    except BadRequest:
+        return None
+
+
+@given(PIECES, st.integers(1, 20))
+def test_it_does_not_matter_how_a_body_is_cut(body, step):
+    assert read_or_refused(body, step) == read_or_refused(body, len(body) + 1)
+
+
 def test_two_bodies_never_share_a_boundary():
     assert len({new_boundary() for _ in range(1000)}) == 1000
 
