@@ -89,6 +89,10 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli.conformance import runner
 
             return runner.run(access, options.url, options.only, as_json=options.json)
+        case "route":
+            from gantry_cli import routes
+
+            return routes.run(access, options)
         case "dimse":
             from gantry_cli import dimse
 

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _users(commands.add_parser("user", help="people who log in"), shared)
     _clients(commands.add_parser("client", help="programs with an account of their own"), shared)
     _entities(commands.add_parser("ae", help="application entities of DICOM networking"), shared)
+    _routes(commands.add_parser("route", help="what arrived and is sent on by rules"), shared)
     _dimse(commands.add_parser("dimse", help="what devices meet at the DIMSE port"), shared)
     _audit(commands.add_parser("audit", help="who did what to whose images"), shared)
     _conformance(commands.add_parser("conformance", help="what DICOM PS3.18 asks of a server"), shared)
@@ -174,6 +175,13 @@ def _entities(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentPar
         "--per-minute", type=int, default=0, metavar="N", help="associations (default: no own limit)"
     )
     revoke.add_argument("--partition", default="", metavar="NAME", help="default: every one")
+
+
+def _routes(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:
+    jobs = _actions(parser).add_parser("jobs", parents=shared, help="what was sent, what waits, and why")
+    jobs.add_argument("--partition", default="main", metavar="NAME", help="default: main")
+    jobs.add_argument("--limit", type=int, default=100, metavar="N", help="the newest so many (100)")
+    jobs.add_argument("--url", metavar="URL", help="root of the gateway (default: the stack of --state)")
 
 
 def _dimse(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:

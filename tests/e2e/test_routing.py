@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from gantry.routing.v1.routing_pb2 import JOB_STATE_DONE, JOB_STATE_WAITING
+from gantry_cli.__main__ import main
 from gantry_embedded.ports import free_port
 from gantry_routing.ledger import JobLedger
 from gantry_testing.stack import Stack
@@ -87,7 +88,7 @@ def jobs(stack, partition):
     return asyncio.run(read())
 
 
-def test_studies_go_where_their_rules_say_and_the_job_tells_why(stack, route):
+def test_studies_go_where_their_rules_say_and_the_job_tells_why(stack, route, capsys):
     ct, mr = generate_study(1, "CT", instances=3, size=(64, 64)), generate_study(2, "MR", instances=2)
     route(
         {
@@ -108,6 +109,15 @@ def test_studies_go_where_their_rules_say_and_the_job_tells_why(stack, route):
     [job] = [job for job in jobs(stack, "source") if job.rule == "ct-to-ai"]
     assert (job.instances, set(job.sent_sop_instance_uids)) == (3, sops(ct))
     assert (job.completion.instances, job.completion.quiet_us > 1_000_000) == (3, True)
+    capsys.readouterr()
+    root = stack.base_url().removesuffix("/dicom-web")
+    assert main(["route", "jobs", "--url", root, "--partition", "source", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {(one["rule"], one["state"], one["sent"]) for one in shown} == {
+        ("ct-to-ai", "done", 3),
+        ("all-to-copy", "done", 3),
+        ("all-to-copy", "done", 2),
+    }
 
 
 def test_a_router_that_is_killed_goes_on_where_it_was(stack, route):

@@ -94,10 +94,10 @@ class JobLedger:
                 log.exception("route_job_refused")
         return found
 
-    async def forget(self, ended_for_seconds: float, note_seconds: float) -> int:
-        """Delete notes of what has ended, and jobs that ended long ago; for the storage service.
+    async def forget_notes(self, note_seconds: float) -> int:
+        """Delete notes of what has ended; returns what stays open. For the storage service.
 
-        ``note_seconds`` is how long a note without a job is left alone. Returns what stays open.
+        ``note_seconds`` is how long a note without a job is left alone.
         """
         now = await self._store.now()
         staying = 0
@@ -114,18 +114,26 @@ class JobLedger:
                 await self._store.delete(info.key)
             else:
                 staying += 1
-        async for info in self._store.list(JOB_PREFIX):
-            if (now - info.last_modified).total_seconds() > ended_for_seconds:
-                await self._forget_ended(info.key)
         return staying
 
-    async def _forget_ended(self, key: str) -> None:
+    async def forget_jobs(self, ended_for_seconds: float) -> int:
+        """Delete jobs that ended so long ago; returns how many. For the storage service."""
+        now = await self._store.now()
+        old = [
+            info.key
+            async for info in self._store.list(JOB_PREFIX)
+            if (now - info.last_modified).total_seconds() > ended_for_seconds
+        ]
+        return sum([await self._forget_ended(key) for key in old])
+
+    async def _forget_ended(self, key: str) -> bool:
         try:
             job = self._sealer.open(await self._store.get(key), RouteJob)
         except NotFound:
-            return
+            return False
         except BadSeal:
             log.exception("route_job_refused")
-            return
+            return False
         if job.state in ENDED:
             await self._store.delete(key)
+        return job.state in ENDED

@@ -17,6 +17,7 @@ from gantry_gateway.entrypoints.auth_proxy import auth_routes
 from gantry_gateway.entrypoints.browser_rules import BrowserRules
 from gantry_gateway.entrypoints.dimse_failures import failure_routes
 from gantry_gateway.entrypoints.recording import RecordAccess
+from gantry_gateway.entrypoints.route_jobs import route_job_routes
 from gantry_gateway.entrypoints.routes import routes
 from gantry_gateway.entrypoints.viewer import viewer_routes
 from gantry_gateway.settings import GatewaySettings
@@ -42,7 +43,7 @@ def create_app(settings: GatewaySettings | None = None) -> Starlette:
         BrowserRules, origins=origins, https=chosen.public_base_url.lower().startswith("https:")
     )
     viewer = viewer_routes(chosen.viewer_folder, chosen.public_base_url, login=bool(chosen.auth_url))
-    table = [*routes(), *failure_routes(), *auth_routes(chosen.auth_url), *viewer]
+    table = [*routes(), *failure_routes(), *route_job_routes(), *auth_routes(chosen.auth_url), *viewer]
     return make_app(
         table, ready=lambda: state["ready"], lifespan=lifespan, middleware=[rules, Middleware(RecordAccess)]
     )

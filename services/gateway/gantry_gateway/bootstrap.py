@@ -22,6 +22,7 @@ from gantry_reception.amending import Amender
 from gantry_reception.receiver import Receiver
 from gantry_reception.settings import ReceiverSettings, SpoolSettings
 from gantry_reception.spool import Spool
+from gantry_routing.ledger import JobLedger
 from gantry_telemetry import configure
 from gantry_telemetry.tracing import flush_traces
 
@@ -56,6 +57,7 @@ class Components:
     ledger: Ledger
     verifier: Verifier
     failures: FailureLedger
+    route_jobs: JobLedger
     # Work that goes on after its answer.
     background: set[asyncio.Task[object]]
 
@@ -116,6 +118,7 @@ def build(settings: GatewaySettings) -> Components:
         ledger=Ledger(store, sealer),
         verifier=Verifier(store, index),
         failures=FailureLedger(store, sealer),
+        route_jobs=JobLedger(store, sealer),
         background=set(),
     )
 

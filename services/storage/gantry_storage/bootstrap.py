@@ -19,6 +19,7 @@ from gantry_messaging.publisher import IndexPublisher
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import ObjectStore, open_store
+from gantry_routing.ledger import JobLedger
 
 from gantry_storage.amendments import Amendments
 from gantry_storage.commitments import Commitments
@@ -45,6 +46,7 @@ class Parts:
     amendments: Amendments
     commitments: Commitments
     failures: FailureLedger
+    route_jobs: JobLedger
     replay: Replay
 
     async def close(self) -> None:
@@ -112,5 +114,6 @@ def make_parts(settings: StorageSettings, *, store: ObjectStore | None = None) -
         amendments=amendments,
         commitments=Commitments(store, Ledger(store, sealer), Verifier(store, IndexReader(pool))),
         failures=FailureLedger(store, sealer),
+        route_jobs=JobLedger(store, sealer),
         replay=Replay(store, sealer, undecided, send_chunk, amendments.replay),
     )

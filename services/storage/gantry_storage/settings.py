@@ -30,6 +30,8 @@ class StorageSettings(BaseSettings):
     lease_seconds: float = Field(default=120.0, gt=0)
     sweep_margin_seconds: float = Field(default=30.0, ge=0)
     # So long records of failed associations are kept.
+    # Routing jobs that have ended are kept for so long.
+    route_jobs_kept_days: float = Field(default=30.0, gt=0)
     failures_kept_days: float = Field(default=30.0, gt=0)
     # Period of the sweeper.
     sweep_seconds: float = Field(default=30.0, gt=0)

@@ -24,6 +24,9 @@ log = get_logger(__name__)
 LEFTOVERS_SECONDS = 3600.0
 SNAPSHOTS_SECONDS = 3600.0
 FAILURES_SECONDS = 3600.0
+JOBS_SECONDS = 3600.0
+# So long the note of a routing job may be there before the job is.
+JOB_NOTE_SECONDS = 3600.0
 # So long an old policy snapshot can still be looked at, for who asks why something was allowed.
 SNAPSHOTS_KEPT = timedelta(days=1)
 
@@ -51,6 +54,10 @@ async def _work(settings: StorageSettings) -> None:
         asyncio.create_task(repeat("leftovers", LEFTOVERS_SECONDS, lambda: clear_leftovers(parts))),
         asyncio.create_task(
             repeat("failures", FAILURES_SECONDS, lambda: clear_failures(parts, settings.failures_kept_days))
+        ),
+        asyncio.create_task(repeat("routes", settings.sweep_seconds, lambda: close_routes(parts))),
+        asyncio.create_task(
+            repeat("jobs", JOBS_SECONDS, lambda: clear_jobs(parts, settings.route_jobs_kept_days))
         ),
         asyncio.create_task(repeat("snapshots", SNAPSHOTS_SECONDS, lambda: clear_snapshots(parts))),
     ]
@@ -92,6 +99,18 @@ async def clear_leftovers(parts: Parts) -> None:
     """See to the bucket's settings and clear away uploads that never ended."""
     await prepare_store(parts.store)
     LEFTOVERS.inc(await sweep_unfinished(parts.store))
+
+
+async def close_routes(parts: Parts) -> None:
+    """Forget the notes of routing jobs that have ended."""
+    if await is_ours(parts.lock):
+        await parts.route_jobs.forget_notes(JOB_NOTE_SECONDS)
+
+
+async def clear_jobs(parts: Parts, kept_days: float) -> None:
+    """Delete routing jobs that ended long ago."""
+    if await is_ours(parts.lock):
+        await parts.route_jobs.forget_jobs(timedelta(days=kept_days).total_seconds())
 
 
 async def clear_failures(parts: Parts, kept_days: float) -> None:
