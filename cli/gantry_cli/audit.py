@@ -173,7 +173,6 @@ def _open_bucket(state: Path) -> tuple[ObjectStore, Sealer]:
     sealer = Sealer.from_text(read_secret(state / SEAL_KEYS_FILE))
     if store == "file":
         return open_store((state / OBJECTS_FOLDER).as_uri()), sealer
-    server = S3Server(state / S3_FOLDER)
-    server.prepare()
+    server = S3Server(state / S3_FOLDER).recall()
     settings = StoreSettings(access_key=server.access_key, secret_key=server.secret_key)
     return open_store(server.url, options=settings), sealer

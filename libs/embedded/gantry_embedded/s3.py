@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import boto3
 import botocore.config
@@ -77,6 +77,20 @@ class S3Server(Server):
         }
         write_private(self.folder / "s3.json", json.dumps({"identities": [identity]}))
         (self.folder / "master.toml").write_text(MASTER_CONFIGURATION.format(volumes=VOLUMES_AT_ONCE))
+
+    def recall(self) -> Self:
+        """Know ports and keys of a server that another process runs; nothing is chosen or written.
+
+        Raises ``CannotRun`` when the folder holds none.
+        """
+        try:
+            self.ports = json.loads((self.folder / "ports.json").read_text())
+            self.access_key = (self.folder / "access-key").read_text().strip()
+            self.secret_key = (self.folder / "secret-key").read_text().strip()
+        except FileNotFoundError as error:
+            raise CannotRun(f"{self.folder} holds no S3 server") from error
+        self.port = self.ports["s3"]
+        return self
 
     def spec(self) -> ProcessSpec:
         """Return how to run master, volume server, filer and S3 gateway in one process."""

@@ -15,6 +15,7 @@ import psutil
 import psycopg
 import pytest
 import redis
+from gantry_embedded.errors import CannotRun
 from gantry_embedded.ports import free_ports, is_free, remembered_ports
 from gantry_embedded.postgres import PostgresServer
 from gantry_embedded.s3 import S3Server
@@ -112,6 +113,19 @@ def test_objects_survive_a_killed_s3_server(tmp_path: Path):
         assert time.monotonic() - begun < 15, "the election after a restart must not take long"
     finally:
         again.stop()
+
+
+def test_a_running_s3_server_is_known_from_its_folder_and_left_as_it_is(s3_server: S3Server, tmp_path: Path):
+    before = (s3_server.folder / "ports.json").read_bytes()
+    known = S3Server(s3_server.folder).recall()
+    assert (known.url, known.access_key, known.secret_key) == (
+        s3_server.url,
+        s3_server.access_key,
+        s3_server.secret_key,
+    )
+    assert (s3_server.folder / "ports.json").read_bytes() == before
+    with pytest.raises(CannotRun, match="no S3 server"):
+        S3Server(tmp_path).recall()
 
 
 def test_secrets_are_for_their_owner_only(tmp_path: Path):
