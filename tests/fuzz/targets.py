@@ -155,7 +155,10 @@ def media_types(data: bytes) -> None:
     """Accept, in the header and as a parameter."""
     header, _, parameter = data.decode("latin-1").partition("\n")
     with contextlib.suppress(GantryError):
-        choose_instance(parse_accept(header, parameter or None), single_allowed=True)
+        ranges = parse_accept(header, parameter or None)
+        if not all(0 <= one.quality <= 1 for one in ranges):
+            raise AssertionError("a weight is no weight")
+        choose_instance(ranges, single_allowed=True)
 
 
 def query(data: bytes) -> None:
