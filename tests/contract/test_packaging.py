@@ -88,7 +88,7 @@ def test_no_test_tool_or_embedded_server_is_in_a_service(service: str):
     assert pinned(service) & foreign == set()
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "dev", "build", "viewer"])
+@pytest.mark.parametrize("name", [*SERVICES, "dev", "build", "viewer", "fuzz"])
 def test_every_requirement_is_pinned_with_hashes_and_no_address(name: str):
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     assert "://" not in text
