@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-
-from pydicom.datadict import dictionary_VR
+from decimal import Decimal, InvalidOperation
 
 from gantry_dicom.errors import BadRequest
+from gantry_dicom.fuzzy_names import name_is_like
 from gantry_dicom.names import fold_name, name_matches
 from gantry_dicom.query import (
     AnyOf,
@@ -25,13 +25,15 @@ from gantry_dicom.query import (
     UidList,
     Wildcard,
 )
+from gantry_dicom.query_keys import vr_of
 from gantry_dicom.query_values import date_of, date_time_bounds, time_bounds
 
 Attributes = Mapping[TagPath, tuple[str, ...]]
 """Values by path, as decoded and trimmed text; an absent or empty attribute has no values."""
 
 _ABSENT_COMPONENTS = re.compile(r"(?:\^\**)+$")
-_INTEGER_VRS = frozenset({"IS", "SL", "SS", "UL", "US"})
+_INTEGER_VRS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
+_DECIMAL_VRS = frozenset({"DS", "FD", "FL"})
 
 
 def matches(conditions: Iterable[Condition], attributes: Attributes) -> bool:
@@ -47,7 +49,7 @@ def matches_one(condition: Condition, attributes: Attributes) -> bool:
     """
     if isinstance(condition, DateTimeRange):
         return _instant_matches(condition, attributes)
-    vr = dictionary_VR(condition.path[-1])
+    vr = vr_of(condition.path)
     values = [value for value in attributes.get(condition.path, ()) if value and _is_readable(vr, value)]
     match condition:
         case Empty():
@@ -58,8 +60,8 @@ def matches_one(condition: Condition, attributes: Attributes) -> bool:
             return any(value in wanted_values for value in values)
         case Wildcard(_, pattern):
             return any(wildcard_matches(pattern, value) for value in values)
-        case PersonName(_, pattern):
-            return any(person_name_matches(pattern, value) for value in values)
+        case PersonName(_, pattern, fuzzy):
+            return any(person_name_matches(pattern, value, fuzzy=fuzzy) for value in values)
         case Range(_, first, last):
             return any(_in_range(vr, first, last, value) for value in values)
 
@@ -82,10 +84,12 @@ def name_alternatives(pattern: str) -> tuple[str, ...]:
     return (folded,) if shorter in ("", folded) else (folded, shorter)
 
 
-def person_name_matches(pattern: str, value: str) -> bool:
+def person_name_matches(pattern: str, value: str, *, fuzzy: bool = False) -> bool:
     """Tell whether a PN value matches, as a whole or by one of its component groups."""
     folded = fold_name(value)
-    return any(name_matches(folded, alternative) for alternative in name_alternatives(pattern))
+    if any(name_matches(folded, alternative) for alternative in name_alternatives(pattern)):
+        return True
+    return fuzzy and name_is_like(folded, fold_name(pattern))
 
 
 def _equal(vr: str, wanted: str, value: str) -> bool:
@@ -93,6 +97,8 @@ def _equal(vr: str, wanted: str, value: str) -> bool:
         return _in_range(vr, wanted, wanted, value)
     if vr in _INTEGER_VRS:
         return int(wanted) == int(value)
+    if vr in _DECIMAL_VRS:
+        return Decimal(wanted) == Decimal(value)
     return wanted == value
 
 
@@ -114,7 +120,9 @@ def _is_readable(vr: str, value: str) -> bool:
             _bounds(vr, value)
         elif vr in _INTEGER_VRS:
             int(value)
-    except (BadRequest, ValueError):
+        elif vr in _DECIMAL_VRS:
+            Decimal(value)
+    except (BadRequest, ValueError, InvalidOperation):
         return False
     return True
 

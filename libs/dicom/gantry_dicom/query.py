@@ -109,8 +109,12 @@ class Query:
 
     ``study_uid`` and ``series_uid`` narrow the search to a parent resource; ``conditions``
     must all hold. ``limit`` is the page size after every server cap, ``offset`` the number
-    of matches skipped. ``include_parents`` adds the attributes of the levels above, as
+    of matches skipped. ``after`` begins behind a page that has been given: it is what that page
+    said about where it ends. ``include_parents`` adds the attributes of the levels above, as
     the all-studies and all-series routes of QIDO-RS do (PS3.18 10.6.3.3).
+
+    The value of a private creator's element (gggg,00bb) among the conditions says which block
+    the tags (gggg,bbee) of the query stand for; objects may hold it elsewhere (PS3.5 7.8.1).
     """
 
     level: Level
@@ -122,3 +126,4 @@ class Query:
     include_parents: bool = False
     limit: int = 100
     offset: int = 0
+    after: str | None = None

@@ -5,7 +5,7 @@ The kind of matching follows from the VR and the text (PS3.4 C.2.2.2):
 * nothing, or asterisks only: universal matching, no condition, for every VR;
 * UI: list of UID, cut at backslashes and commas (PS3.18 8.3.4.1);
 * DA, TM, DT: a single value or a range; a text that is neither is an error, never "no match";
-* IS and the binary integers: equal as numbers (``007`` finds 7, PS3.4 C.2.2.2.1.3);
+* IS, DS and the binary numbers: equal as numbers (``007`` finds 7, PS3.4 C.2.2.2.1.3);
 * PN: `gantry_dicom.names` says how names compare;
 * other text: exact and case-sensitive, or with ``*`` and ``?`` where the VR takes wild cards.
   Several values (at backslashes; for CS, which cannot hold one, at commas too) match any of
@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 
 from gantry_dicom.errors import BadRequest
 from gantry_dicom.names import fold_name
@@ -44,8 +46,14 @@ from gantry_dicom.query_values import (
 WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
 # VRs whose values may hold a backslash or be only one (PS3.5 6.2).
 _SINGLE_VALUED_VRS = frozenset({"LT", "ST", "UR", "UT"})
-_INTEGER_VRS = frozenset({"IS", "SL", "SS", "UL", "US"})
-_INTEGER = re.compile(r"[+-]?[0-9]{1,11}")
+# The least and the largest value of each (PS3.5 6.2).
+_INTEGER_RANGES = {
+    **dict.fromkeys(("IS", "SL", "SS", "UL", "US"), (-(2**31), 2**32 - 1)),
+    "SV": (-(2**63), 2**63 - 1),
+    "UV": (0, 2**64 - 1),
+}
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
+_DECIMAL_VRS = frozenset({"DS", "FD", "FL"})
 # Lenient on purpose: stored UIDs break the rules of PS3.5 9.1 more often than one would think.
 _UID = re.compile(r"[0-9.]{1,64}")
 _UID_SEPARATORS = re.compile(r"[\\,]")
@@ -55,7 +63,13 @@ EMPTY_VALUE = '""'
 
 
 def conditions_of(
-    path: TagPath, vr: str, text: str, *, empty_values: bool = False, multiple_values: bool = False
+    path: TagPath,
+    vr: str,
+    text: str,
+    *,
+    empty_values: bool = False,
+    multiple_values: bool = False,
+    fuzzy: bool = False,
 ) -> tuple[Condition, ...]:
     """Return the conditions that the key ``path`` with the value ``text`` asks for.
 
@@ -63,9 +77,12 @@ def conditions_of(
     text cannot be a value of ``vr``; the text itself is not repeated, it may be patient data.
     """
     try:
-        return _conditions(path, vr, _clean(vr, text), empty_values, multiple_values)
+        found = _conditions(path, vr, _clean(vr, text), empty_values, multiple_values)
     except BadRequest as error:
         raise BadRequest(f"{name_of(path)}: {error.detail}") from None
+    if fuzzy and vr == "PN":
+        return tuple(replace(one, fuzzy=True) if isinstance(one, PersonName) else one for one in found)
+    return found
 
 
 def _clean(vr: str, text: str) -> str:
@@ -89,8 +106,10 @@ def _conditions(path: TagPath, vr: str, text: str, empty: bool, multiple: bool) 
         return _uid_list(path, text)
     if vr in ("DA", "TM", "DT"):
         return _temporal(path, vr, text)
-    if vr in _INTEGER_VRS:
-        return (Exact(path, str(_integer(text))),)
+    if vr in _INTEGER_RANGES:
+        return (Exact(path, str(_integer(vr, text))),)
+    if vr in _DECIMAL_VRS:
+        return (Exact(path, str(_decimal(text))),)
     if vr == "PN":
         if "\\" in text:
             raise BadRequest("takes a single name")
@@ -117,10 +136,21 @@ def _temporal(path: TagPath, vr: str, text: str) -> tuple[Condition, ...]:
     return (Exact(path, text),) if bounds is None else (Range(path, *bounds),)
 
 
-def _integer(text: str) -> int:
+def _integer(vr: str, text: str) -> int:
     value = int(text) if _INTEGER.fullmatch(text) else None
-    if value is None or not -(2**31) <= value < 2**32:
+    least, most = _INTEGER_RANGES[vr]
+    if value is None or not least <= value <= most:
         raise BadRequest("not an integer")
+    return value
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise BadRequest("not a number") from None
+    if not value.is_finite():
+        raise BadRequest("not a number")
     return value
 
 

@@ -1,8 +1,9 @@
 """Which attributes a search may match and what it answers by itself, as data.
 
-``MATCH_KEYS`` unites the keys of PS3.18 Table 10.6.1-5 (``gantry_dicom.attributes``), PS3.4 Tables
-C.6-1 to C.6-5 and the optional ones that Gantry keeps typed columns for; ``RETURNED`` are the
-attributes of every answer (PS3.18 Tables 10.6.3-3 to 10.6.3-5), which need no ``includefield``.
+``MATCH_KEYS`` have columns: they unite the keys of PS3.18 Table 10.6.1-5
+(``gantry_dicom.attributes``), PS3.4 Tables C.6-1 to C.6-5 and some optional ones; ``RETURNED`` are
+the attributes of every answer (PS3.18 Tables 10.6.3-3 to 10.6.3-5), which need no ``includefield``.
+Other attributes of a level are matched in its stored documents, where ``is_document_key`` says so.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import lru_cache
 
 from pydicom.datadict import dictionary_keyword, dictionary_VR, tag_for_keyword
 
-from gantry_dicom.attributes import LEVELS
+from gantry_dicom.attributes import LEVELS, level_of
 from gantry_dicom.query import Level, Tag, TagPath
 
 
@@ -116,6 +117,49 @@ RETURNED: Mapping[Level, frozenset[Tag]] = {
     **{level: attributes.default | attributes.computed for level, attributes in LEVELS.items()},
 }
 """Attributes that every answer of a level carries when the object has them."""
+
+
+# VRs whose values are no text, number or instant: nothing to match by.
+_UNMATCHED_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UN"})
+_PIXEL_GROUP = 0x7FE0
+# What no object holds, or an answer only says about itself.
+_COMPUTED = frozenset(tag for attributes in LEVELS.values() for tag in attributes.computed)
+
+
+def is_private(tag: Tag) -> bool:
+    """Tell whether a tag is private (PS3.5 7.8)."""
+    return bool(tag >> 16 & 1)
+
+
+def is_private_creator(tag: Tag) -> bool:
+    """Tell whether a tag is a private creator's, which reserves a block (PS3.5 7.8.1)."""
+    return is_private(tag) and 0x10 <= tag & 0xFFFF <= 0xFF
+
+
+def creator_of(tag: Tag) -> Tag:
+    """Return the tag of the private creator that reserves the block of a private tag."""
+    return tag >> 16 << 16 | tag >> 8 & 0xFF
+
+
+@lru_cache(maxsize=1024)
+def vr_of(path: TagPath) -> str:
+    """Return the VR that a key is read by; private attributes, which no dictionary has, are text (LO)."""
+    if is_private(path[-1]):
+        return "LO"
+    return dictionary_VR(path[-1]).partition(" or ")[0]
+
+
+def is_document_key(level: Level, path: TagPath) -> bool:
+    """Tell whether a search of ``level`` can match the attribute in documents.
+
+    That is so for the attributes of the level and of those above it; private ones are instances'.
+    """
+    tag = path[0]
+    if level is Level.PATIENT or tag in _COMPUTED or tag >> 16 == _PIXEL_GROUP:
+        return False
+    if tag not in LEVELS[level].default and level_of(tag) not in levels_down_to(level):
+        return False
+    return vr_of(path) not in _UNMATCHED_VRS
 
 
 @lru_cache(maxsize=1024)

@@ -5,6 +5,8 @@ or a parenthesis (tag), or is eight hex digits. Such a name that the dictionary 
 an error; every other unknown parameter is ignored, as web clients and proxies add their own.
 An attribute that exists but cannot be matched at the level is left out of the search, never
 silently: a warning says so, for the ``Warning`` header of the answer.
+
+``pagetoken`` is an extension: it begins behind a page that has been given (``Query.after``).
 """
 
 from __future__ import annotations
@@ -18,15 +20,23 @@ from pydicom.datadict import dictionary_has_tag, tag_for_keyword
 from gantry_dicom.errors import BadRequest
 from gantry_dicom.query import Condition, Include, Level, Query, Tag, TagPath
 from gantry_dicom.query_conditions import combine_date_times, conditions_of
-from gantry_dicom.query_keys import MATCH_KEYS, MODALITIES_IN_STUDY, MODALITY, RETURNED, name_of
+from gantry_dicom.query_keys import (
+    MATCH_KEYS,
+    MODALITIES_IN_STUDY,
+    MODALITY,
+    RETURNED,
+    creator_of,
+    is_document_key,
+    is_private,
+    is_private_creator,
+    name_of,
+    vr_of,
+)
 
 _TAG = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)|([0-9A-Fa-f]{4})([0-9A-Fa-f]{4})")
 _LOOKS_LIKE_ATTRIBUTE = re.compile(r"[A-Z0-9(]|[0-9A-Fa-f]{8}(\.|$)")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _LARGEST_OFFSET = 2**31 - 1
-
-# The words that PS3.18 8.3.4.2 prescribes.
-FUZZY_WARNING = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +63,27 @@ def parse_query(
     ``study_uid`` and ``series_uid`` come from the path. Raises ``BadRequest`` naming the parameter.
     """
     options, keys, included = _sorted_out(params)
-    warnings = [FUZZY_WARNING] if _flag(options, "fuzzymatching") else []
+    fuzzy = _flag(options, "fuzzymatching")
     empty_values = _flag(options, "emptyvaluematching")
     multiple_values = _flag(options, "multiplevaluematching")
+    warnings: list[str] = []
     conditions: list[Condition] = []
     tags: set[Tag] = set()
     for path, texts in keys.items():
         matched = _matched_path(level, path)
         tags.add(matched[0])
-        key = MATCH_KEYS[level].get(matched)
-        if key is not None:
-            text = _joined(path, key.vr, texts)
+        vr = _matchable_vr(level, matched, keys)
+        if vr is not None:
             conditions += conditions_of(
-                matched, key.vr, text, empty_values=empty_values, multiple_values=multiple_values
+                matched,
+                vr,
+                _joined(path, vr, texts),
+                empty_values=empty_values,
+                multiple_values=multiple_values,
+                fuzzy=fuzzy,
             )
         elif any(text.strip(" *") for text in texts):
-            warnings.append(f"{name_of(path)} cannot be matched at the {level.value} level and was ignored.")
+            warnings.append(f"{name_of(path)} {_why_ignored(level, path)} and was ignored.")
     included_all, included_tags = included
     return ParsedQuery(
         Query(
@@ -81,6 +96,7 @@ def parse_query(
             include_parents=include_parents,
             limit=min(_number(options, "limit", default_limit), max_limit),
             offset=min(_number(options, "offset", 0), _LARGEST_OFFSET),
+            after=options.get("pagetoken") or None,
         ),
         tuple(warnings),
     )
@@ -88,7 +104,9 @@ def parse_query(
 
 _Options = Mapping[str, str]
 _Keys = Mapping[TagPath, Sequence[str]]
-_OPTION_NAMES = frozenset({"limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"})
+_OPTION_NAMES = frozenset(
+    {"limit", "offset", "pagetoken", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
+)
 
 
 def _sorted_out(params: Sequence[tuple[str, str]]) -> tuple[_Options, _Keys, tuple[bool, set[Tag]]]:
@@ -153,6 +171,31 @@ def _matched_path(level: Level, path: TagPath) -> TagPath:
     if level is Level.STUDY and path == (MODALITY,):
         return (MODALITIES_IN_STUDY,)
     return path
+
+
+def _matchable_vr(level: Level, path: TagPath, keys: _Keys) -> str | None:
+    """Return the VR that a key is matched by, or ``None`` when it cannot be matched."""
+    known = MATCH_KEYS[level].get(path)
+    if known is not None:
+        return known.vr
+    if not is_document_key(level, path) or (_needs_creator(path) and not _is_named(path, keys)):
+        return None
+    return vr_of(path)
+
+
+def _needs_creator(path: TagPath) -> bool:
+    return is_private(path[-1]) and not is_private_creator(path[-1])
+
+
+def _is_named(path: TagPath, keys: _Keys) -> bool:
+    """Tell whether the creator of a private attribute is among the keys (PS3.18 8.3.4.3)."""
+    return any(text.strip(" *") for text in keys.get((creator_of(path[-1]),), ()))
+
+
+def _why_ignored(level: Level, path: TagPath) -> str:
+    if level is Level.INSTANCE and _needs_creator(path):
+        return "needs its private creator among the keys"
+    return f"cannot be matched at the {level.value} level"
 
 
 def _joined(path: TagPath, vr: str, texts: Sequence[str]) -> str:

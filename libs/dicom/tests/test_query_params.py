@@ -20,7 +20,7 @@ from gantry_dicom.query import (
     Wildcard,
 )
 from gantry_dicom.query_keys import MATCH_KEYS, tag_of
-from gantry_dicom.query_params import FUZZY_WARNING, attribute_path, parse_query
+from gantry_dicom.query_params import attribute_path, parse_query
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,19 +79,81 @@ def test_unknown_parameters_are_ignored(name):
 
 
 def test_an_attribute_that_cannot_be_matched_is_ignored_with_a_warning():
-    parsed = parse(("SeriesDescription", "x"), ("PatientComments", "y"), ("00091001", "z"))
+    parsed = parse(("SeriesDescription", "x"), ("ProcedureCodeSequence", "y"), ("00091001", "z"))
     assert parsed.query.conditions == ()
     assert [warning.split()[0] for warning in parsed.warnings] == [
         "SeriesDescription",
-        "PatientComments",
+        "ProcedureCodeSequence",
         "00091001",
     ]
 
 
-def test_an_attribute_that_cannot_be_matched_may_still_be_asked_for():
+@pytest.mark.parametrize(
+    ("keyword", "level"),
+    [
+        ("RetrieveURL", Level.STUDY),
+        ("InstanceAvailability", Level.INSTANCE),
+        ("NumberOfSeriesRelatedInstances", Level.STUDY),
+        ("PixelData", Level.INSTANCE),
+        ("EncapsulatedDocument", Level.INSTANCE),
+        ("Rows", Level.SERIES),
+        ("PatientComments", Level.PATIENT),
+    ],
+)
+def test_what_no_document_of_the_level_can_match_is_ignored_with_a_warning(keyword, level):
+    parsed = parse((keyword, "1"), level=level)
+    assert parsed.query.conditions == ()
+    assert len(parsed.warnings) == 1
+    assert keyword in parsed.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value", "level", "expected"),
+    [
+        ("PatientComments", "x*", Level.STUDY, Wildcard),
+        ("ProcedureCodeSequence.CodeValue", "x", Level.STUDY, Exact),
+        ("PatientComments", "x", Level.INSTANCE, Exact),
+        ("Manufacturer", "A?", Level.SERIES, Wildcard),
+        ("SliceThickness", "2.50", Level.INSTANCE, Exact),
+        ("OperatorsName", "Doe*", Level.SERIES, PersonName),
+        ("AcquisitionDate", "20240101-", Level.INSTANCE, Range),
+    ],
+)
+def test_any_attribute_of_the_level_or_one_above_can_be_matched(dotted, value, level, expected):
+    parsed = parse((dotted, value), level=level)
+    assert parsed.warnings == ()
+    (found,) = parsed.query.conditions
+    assert isinstance(found, expected)
+    assert found.path == path(dotted)
+
+
+@pytest.mark.parametrize("value", ["thick", "NaN", "Infinity", "1e"])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(BadRequest, match="SliceThickness"):
+        conditions(("SliceThickness", value), level=Level.INSTANCE)
+
+
+def test_a_private_attribute_is_matched_with_its_creator_at_the_instance_level():
+    params = [("00091001", "x"), ("00090010", "ACME")]
+    assert conditions(*params, level=Level.INSTANCE) == (
+        Exact((0x00091001,), "x"),
+        Exact((0x00090010,), "ACME"),
+    )
+    assert len(parse(*params, level=Level.SERIES).warnings) == 2
+    alone = parse(("00091001", "x"), level=Level.INSTANCE)
+    assert alone.query.conditions == ()
+    assert "private creator" in alone.warnings[0]
+
+
+def test_an_attribute_may_be_asked_for_without_being_matched():
     parsed = parse(("PatientComments", ""))
     assert parsed.warnings == ()
     assert parsed.query.include == Include(tags=frozenset(path("PatientComments")))
+
+
+def test_a_page_token_is_passed_on():
+    assert parse(("pagetoken", "abc")).query.after == "abc"
+    assert parse(("pagetoken", "")).query.after is None
 
 
 @pytest.mark.parametrize("level", [Level.STUDY, Level.SERIES, Level.INSTANCE])
@@ -255,11 +317,16 @@ def test_empty_value_matching_finds_absent_values_only_when_asked_for():
     assert conditions(("AccessionNumber", '""')) == (Exact(path("AccessionNumber"), '""'),)
 
 
-def test_fuzzy_matching_is_answered_literally_with_the_prescribed_warning():
-    parsed = parse(("PatientName", "Doe"), ("fuzzymatching", "true"))
-    assert parsed.warnings == (FUZZY_WARNING,)
-    assert parsed.query.conditions == (PersonName(path("PatientName"), "Doe"),)
-    assert parse(("fuzzymatching", "false")).warnings == ()
+def test_fuzzy_matching_is_for_names():
+    parsed = parse(("PatientName", "Doe"), ("PatientID", "P"), ("fuzzymatching", "true"))
+    assert parsed.warnings == ()
+    assert parsed.query.conditions == (
+        PersonName(path("PatientName"), "Doe", fuzzy=True),
+        Exact(path("PatientID"), "P"),
+    )
+    assert conditions(("PatientName", "Doe"), ("fuzzymatching", "false")) == (
+        PersonName(path("PatientName"), "Doe"),
+    )
 
 
 @pytest.mark.parametrize("name", ["fuzzymatching", "emptyvaluematching", "multiplevaluematching"])

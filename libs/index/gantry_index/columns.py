@@ -27,10 +27,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, with the alias of its table, and how its values compare."""
+    """A column, with the alias of its table, how its values compare, and whether an index finds them."""
 
     sql: str
     kind: Kind
+    is_indexed: bool = False
 
     @property
     def alias(self) -> str:
@@ -38,9 +39,22 @@ class Column:
         return self.sql.partition(".")[0]
 
 
+# Columns that few rows share a value of, with an index (migrations 0001 and 0003). The others are
+# matched while an ordered index is walked.
+_INDEXED = frozenset(
+    (
+        *("p.patient_id", "p.name_norm", "p.birth_date"),
+        *("s.patient_id", "s.patient_name_norm", "s.patient_birth_date", "s.accession_number"),
+        *("s.referring_name_norm", "s.study_id", "s.study_description", "s.study_uid", "s.sop_classes"),
+        *("e.series_uid", "e.series_description", "e.scheduled_step_ids", "e.requested_procedure_ids"),
+        "i.sop_uid",
+    )
+)
+
+
 def _columns(table: Mapping[str, tuple[str, Kind]]) -> dict[TagPath, Column]:
     return {
-        tuple(tag_of(keyword) for keyword in dotted.split(".")): Column(sql, kind)
+        tuple(tag_of(keyword) for keyword in dotted.split(".")): Column(sql, kind, sql in _INDEXED)
         for dotted, (sql, kind) in table.items()
     }
 

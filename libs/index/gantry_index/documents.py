@@ -8,7 +8,7 @@ braces: values pass through byte for byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 from gantry_dicom.facts import BASE_MARK
@@ -71,7 +71,7 @@ def chosen(elements: Fragments, include: Include) -> Fragments:
     return {tag: element for tag, element in elements.items() if tag in wanted}
 
 
-def tag_names(tags: Collection[Tag]) -> frozenset[bytes]:
+def tag_names(tags: Iterable[Tag]) -> frozenset[bytes]:
     """Return tags as they stand in JSON."""
     return frozenset(b"%08X" % tag for tag in tags)
 

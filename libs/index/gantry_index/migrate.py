@@ -24,7 +24,8 @@ from gantry_telemetry.logs import get_logger
 log = get_logger(__name__)
 
 _LOCK_TIMEOUT = "5s"
-_WAIT_FOR_OTHER_RUN = "10min"
+_WAIT_FOR_OTHER_RUN_SECONDS = 600.0
+_BETWEEN_ATTEMPTS_SECONDS = 0.1
 _CONNECT_TIMEOUT = 5
 
 
@@ -83,9 +84,7 @@ def _run(dsn: str, revision: str, schema: Schema) -> str:
     try:
         with engine.connect() as connection:
             # Session level and outside the migration's transactions: held to the end of the run.
-            connection.exec_driver_sql(f"SET statement_timeout = '{_WAIT_FOR_OTHER_RUN}'")
-            connection.exec_driver_sql(f"SELECT pg_advisory_lock({schema.lock})")
-            connection.exec_driver_sql("SET statement_timeout = 0")
+            _wait_for_other_runs(connection, schema)
             connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
             connection.commit()
             config = _config(schema)
@@ -101,6 +100,20 @@ def _run(dsn: str, revision: str, schema: Schema) -> str:
         engine.dispose()  # ends the session, and the lock with it
     log.info("database_migrated", kind=schema.name, version=reached)
     return reached or ""
+
+
+def _wait_for_other_runs(connection: sqlalchemy.Connection, schema: Schema) -> None:
+    """Take the schema's lock, asking again and again.
+
+    Waiting inside a statement would hold a snapshot, which an index that is made concurrently by
+    the run before waits for in turn.
+    """
+    deadline = time.monotonic() + _WAIT_FOR_OTHER_RUN_SECONDS
+    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({schema.lock})").scalar():
+        connection.commit()
+        if time.monotonic() > deadline:
+            raise Unavailable(f"another run holds the {schema.name} database")
+        time.sleep(_BETWEEN_ATTEMPTS_SECONDS)
 
 
 def _engine(dsn: str) -> sqlalchemy.Engine:

@@ -19,6 +19,7 @@ from typing import Any
 
 import asyncpg
 from gantry_dicom.errors import Unavailable
+from gantry_dicom.fuzzy_names import LEAST
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.metrics import counter
 
@@ -47,7 +48,12 @@ class Purpose(Enum):
 # (105 ms against 1.4 ms). Writes look up keys they know: index lookups are always right, also
 # in a plan that was made while the tables were empty.
 _PLANNING: Mapping[Purpose, Mapping[str, str]] = {
-    Purpose.READ: {"plan_cache_mode": "force_custom_plan", "jit": "off"},
+    Purpose.READ: {
+        "plan_cache_mode": "force_custom_plan",
+        "jit": "off",
+        # What the index of names calls alike; see gantry_dicom.fuzzy_names.
+        "pg_trgm.strict_word_similarity_threshold": f"{float(LEAST)}",
+    },
     Purpose.WRITE: {"plan_cache_mode": "force_generic_plan", "jit": "off", "enable_seqscan": "off"},
 }
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gantry_dicom.errors import BadRequest
+from gantry_dicom.fuzzy_names import LEAST, WORD_SEPARATORS, literal_parts, words_of
 from gantry_dicom.matching import name_alternatives
+from gantry_dicom.names import fold_name
 from gantry_dicom.query import (
     AnyOf,
     Condition,
@@ -57,8 +59,9 @@ def predicate(condition: Condition, columns: Mapping[TagPath, Column], parameter
             return _any_of(column, values, parameters)
         case Wildcard(_, pattern):
             return _like(column, pattern, parameters)
-        case PersonName(_, pattern):
-            return person_name(column.sql, pattern, parameters)
+        case PersonName(_, pattern, fuzzy):
+            literal = person_name(column.sql, pattern, parameters)
+            return fuzzy_name(column.sql, pattern, literal, parameters) if fuzzy else literal
         case Range(_, first, last):
             return " AND ".join(_range(column, first, last, parameters))
         case Empty():
@@ -159,6 +162,18 @@ def _empty(column: Column) -> str:
             return f"{column.sql} IS NULL"
 
 
+def can_use_index(condition: Condition) -> bool:
+    """Tell whether an index of trigrams or prefixes helps with a pattern; of other conditions always."""
+    match condition:
+        case Wildcard(_, pattern):
+            literals = _WILDCARDS.split(pattern)
+        case PersonName(_, pattern):
+            literals = _WILDCARDS.split(fold_name(pattern))
+        case _:
+            return True
+    return bool(literals[0]) or len(max(literals, key=len)) >= _TRIGRAM
+
+
 _LIKE_SPECIAL = re.compile(r"[\\%_]")
 _LIKE_WILDCARDS = str.maketrans({"*": "%", "?": "_"})
 
@@ -174,6 +189,7 @@ def like_pattern(pattern: str) -> str:
 
 
 _WILDCARDS = re.compile(r"[*?]+")
+_TRIGRAM = 3
 # Only ASCII punctuation: PostgreSQL takes a backslash before a letter, also 山, for an escape.
 _REGEX_LITERAL = re.compile(r"[!-/:-@\[-^`{-~]")
 
@@ -186,6 +202,22 @@ def person_name(sql: str, pattern: str, parameters: Parameters) -> str:
     """
     alternatives = name_alternatives(pattern)
     return f"({' OR '.join(_one_name(sql, text, parameters) for text in alternatives)})"
+
+
+def fuzzy_name(sql: str, pattern: str, literal: str, parameters: Parameters) -> str:
+    """Return the expression for a name that matches as ``literal`` says or is like the pattern.
+
+    ``%>>`` finds candidates by the trigram index; the words of each are then compared one by one.
+    """
+    folded = fold_name(pattern)
+    terms = [f"{sql} LIKE {parameters.add(f'%{escape_like(part)}%')}" for part in literal_parts(folded)]
+    for word in words_of(folded):
+        wanted = parameters.add(word)
+        words = f"regexp_split_to_table({sql}, '{WORD_SEPARATORS}') AS w(word)"
+        # `word` is never empty where similarity is above nothing.
+        alike = f"similarity(w.word, {wanted}) >= {float(LEAST)}::real"
+        terms.append(f"{sql} %>> {wanted} AND EXISTS (SELECT 1 FROM {words} WHERE {alike})")  # noqa: S608
+    return f"({literal} OR ({' AND '.join(terms)}))" if terms else literal
 
 
 def _one_name(sql: str, folded: str, parameters: Parameters) -> str:

@@ -6,17 +6,24 @@ Segments and the pointers into them come from one statement, hence from one mome
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import orjson
 from gantry_dicom.attributes import level_of
+from gantry_dicom.document_matching import Creators, private_creators, stored_tag
 from gantry_dicom.facts import assemble
-from gantry_dicom.query import Include, Level, Query
+from gantry_dicom.query import Level, Query, Tag
+from gantry_dicom.query_keys import is_private, is_private_creator
 
 from gantry_index import cutting, documents
-from gantry_index.search import Database, Row, SearchPage, find
+from gantry_index.document_filter import find
+from gantry_index.search import Database, Row, SearchPage
 from gantry_index.search_series import COLUMNS_OF_SERIES, ParentElements, series_answer, series_extra
 from gantry_index.search_study import COLUMNS_OF_STUDY
 
-_STATEMENT = """SELECT c.found, g.positions, g.sop_uids, g.document_offsets, g.document_lengths, {columns}
-FROM (SELECT count(*) AS found FROM hits) c
+_STATEMENT = """SELECT c.found, c.last, g.positions, g.sop_uids,
+       g.document_offsets, g.document_lengths, {columns}
+FROM counted c
 LEFT JOIN (
     (SELECT i.segment_pk, array_agg(page.position::int) AS positions, array_agg(i.sop_uid) AS sop_uids,
             array_agg(i.document_offset) AS document_offsets,
@@ -55,8 +62,8 @@ async def search_instances(database: Database, query: Query, retrieve_ae_title: 
         joins += " JOIN study_document sd ON sd.study_pk = s.id"
     else:
         columns += ", s.study_uid"
-    rows, remaining, exact = await find(database, query, _STATEMENT.format(columns=columns, joins=joins))
-    rows = [row for row in rows if row["positions"] is not None]
+    found = await find(database, query, _STATEMENT.format(columns=columns, joins=joins))
+    rows = [row for row in found.rows if row["positions"] is not None]
     answers = [b""] * sum(len(row["positions"]) for row in rows)
     study_elements = ParentElements(query.include, adds_study, retrieve_ae_title)
     for row in rows:
@@ -66,13 +73,13 @@ async def search_instances(database: Database, query: Query, retrieve_ae_title: 
             if adds_series:
                 own = documents.fragments(series_answer(row, retrieve_ae_title))
                 parents = {**parents, **series_extra(row, query.include), **own}
-            asked = _asked(row, query.include) if wants_more else [{}] * len(pieces)
+            asked = _asked(row, query) if wants_more else [{}] * len(pieces)
             pieces = [
                 documents.joined({**parents, **more, **documents.fragments(piece)})
                 for piece, more in zip(pieces, asked, strict=True)
             ]
         cutting.placed(row["positions"], pieces, answers)
-    return SearchPage(tuple(answers), remaining, exact)
+    return found.page(answers)
 
 
 def _answers(row: Row, retrieve_ae_title: str) -> list[bytes]:
@@ -85,21 +92,38 @@ def _answers(row: Row, retrieve_ae_title: str) -> list[bytes]:
     ]
 
 
-def _asked(row: Row, include: Include) -> list[documents.Fragments]:
+def _asked(row: Row, query: Query) -> list[documents.Fragments]:
     """Return the elements asked for by ``includefield``, an instance each.
 
     ``all`` is every attribute of the instance's own level but pixel data, and any that is named.
     """
+    include = query.include
     pieces = cutting.cut(row["metadata"], row["metadata_offsets"], row["metadata_lengths"])
-    named = documents.tag_names(include.tags)
-    return [
-        {
-            tag: element
-            for tag, element in documents.fragments(piece).items()
-            if tag in named or (include.all and _belongs_to_instances(tag))
-        }
-        for piece in pieces
-    ]
+    creators = private_creators(query.conditions)
+    named = documents.tag_names(tag for tag in include.tags if not (creators and is_private(tag)))
+    private = [tag for tag in include.tags if creators and is_private(tag)]
+    answers: list[documents.Fragments] = []
+    for piece in pieces:
+        elements = documents.fragments(piece)
+        wanted = named | _private_names(elements, private, creators) if private else named
+        answers.append(
+            {
+                tag: element
+                for tag, element in elements.items()
+                if tag in wanted or (include.all and _belongs_to_instances(tag))
+            }
+        )
+    return answers
+
+
+def _private_names(
+    elements: documents.Fragments, tags: Iterable[Tag], creators: Creators
+) -> frozenset[bytes]:
+    """Return the tags that an instance holds private attributes under, by their creators."""
+    reserved = [name for name in elements if is_private_creator(int(name, 16))]
+    item = orjson.loads(b"{" + b",".join(elements[name] for name in reserved) + b"}")
+    names = (stored_tag(item, tag, creators) for tag in tags)
+    return frozenset(name.encode() for name in names if name is not None)
 
 
 def _belongs_to_instances(tag: bytes) -> bool:

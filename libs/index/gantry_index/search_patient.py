@@ -5,10 +5,11 @@ from __future__ import annotations
 from gantry_dicom.query import Query
 
 from gantry_index import documents
-from gantry_index.search import Database, Row, SearchPage, find
+from gantry_index.document_filter import find
+from gantry_index.search import Database, Row, SearchPage
 
-_STATEMENT = """SELECT c.found, p.patient_id, p.issuer, p.name, p.birth_date, p.sex, n.*
-FROM (SELECT count(*) AS found FROM hits) c
+_STATEMENT = """SELECT c.found, c.last, p.patient_id, p.issuer, p.name, p.birth_date, p.sex, n.*
+FROM counted c
 LEFT JOIN (
     page JOIN patient p ON p.id = page.patient_pk
     CROSS JOIN LATERAL (
@@ -27,9 +28,9 @@ async def search_patients(database: Database, query: Query, retrieve_ae_title: s
 
     Patients have no documents: only the attributes of the table are answered.
     """
-    rows, remaining, exact = await find(database, query, _STATEMENT)
-    answers = tuple(_answer(row, retrieve_ae_title) for row in rows if row["patient_id"] is not None)
-    return SearchPage(answers, remaining, exact)
+    found = await find(database, query, _STATEMENT)
+    answers = tuple(_answer(row, retrieve_ae_title) for row in found.rows if row["patient_id"] is not None)
+    return found.page(answers)
 
 
 def _answer(row: Row, retrieve_ae_title: str) -> bytes:

@@ -6,11 +6,12 @@ from gantry_dicom.facts import assemble
 from gantry_dicom.query import Include, Query
 
 from gantry_index import documents
-from gantry_index.search import Database, Row, SearchPage, find
+from gantry_index.document_filter import find
+from gantry_index.search import Database, Row, SearchPage
 from gantry_index.search_study import COLUMNS_OF_STUDY, study_answer, study_extra
 
-_STATEMENT = """SELECT c.found, {columns}
-FROM (SELECT count(*) AS found FROM hits) c
+_STATEMENT = """SELECT c.found, c.last, {columns}
+FROM counted c
 LEFT JOIN (page JOIN series e ON e.id = page.series_pk JOIN study s ON s.id = page.study_pk {joins}) ON true
 ORDER BY page.position"""
 
@@ -35,10 +36,10 @@ async def search_series(database: Database, query: Query, retrieve_ae_title: str
         joins += _STUDY_DOCUMENT
     else:
         columns += ", s.study_uid"
-    rows, remaining, exact = await find(database, query, _STATEMENT.format(columns=columns, joins=joins))
+    found = await find(database, query, _STATEMENT.format(columns=columns, joins=joins))
     parents = ParentElements(query.include, adds_study, retrieve_ae_title)
     answers = []
-    for row in rows:
+    for row in found.rows:
         if row["series_uid"] is None:
             continue
         answer = series_answer(row, retrieve_ae_title)
@@ -48,7 +49,7 @@ async def search_series(database: Database, query: Query, retrieve_ae_title: str
                 elements |= series_extra(row, query.include)
             answer = documents.joined(elements)
         answers.append(answer)
-    return SearchPage(tuple(answers), remaining, exact)
+    return found.page(answers)
 
 
 def series_answer(row: Row, retrieve_ae_title: str) -> bytes:

@@ -6,15 +6,16 @@ from gantry_dicom.facts import assemble
 from gantry_dicom.query import Include, Query
 
 from gantry_index import documents
-from gantry_index.search import Database, Row, SearchPage, find
+from gantry_index.document_filter import find
+from gantry_index.search import Database, Row, SearchPage
 
 COLUMNS_OF_STUDY = (
     "s.study_uid, s.modalities, s.sop_classes, s.series_count, s.instance_count, "
     "sd.document AS study_document"
 )
 
-_STATEMENT = """SELECT c.found, {columns}
-FROM (SELECT count(*) AS found FROM hits) c
+_STATEMENT = """SELECT c.found, c.last, {columns}
+FROM counted c
 LEFT JOIN (page JOIN study s ON s.id = page.study_pk JOIN study_document sd ON sd.study_pk = s.id) ON true
 ORDER BY page.position"""
 
@@ -23,9 +24,9 @@ async def search_studies(database: Database, query: Query, retrieve_ae_title: st
     """Return the page of studies. Raises ``Unavailable`` and ``BadRequest``."""
     wants_more = query.include.all or bool(query.include.tags)
     columns = COLUMNS_OF_STUDY + (", sd.extra AS study_extra" if wants_more else "")
-    rows, remaining, exact = await find(database, query, _STATEMENT.format(columns=columns))
+    found = await find(database, query, _STATEMENT.format(columns=columns))
     answers = []
-    for row in rows:
+    for row in found.rows:
         if row["study_uid"] is None:  # the row that carries `found` of an empty page
             continue
         answer = study_answer(row, retrieve_ae_title)
@@ -33,7 +34,7 @@ async def search_studies(database: Database, query: Query, retrieve_ae_title: st
             elements = documents.fragments(answer)
             answer = documents.joined({**study_extra(row, query.include), **elements})
         answers.append(answer)
-    return SearchPage(tuple(answers), remaining, exact)
+    return found.page(answers)
 
 
 def study_answer(row: Row, retrieve_ae_title: str) -> bytes:

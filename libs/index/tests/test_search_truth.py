@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -83,9 +84,26 @@ POOLS = {
     "NumberOfStudyRelatedInstances": ["1", "2", "3", "4"],
     "NumberOfSeriesRelatedInstances": ["1", "2", "3"],
 }
-STUDY_KEYWORDS = list(POOLS)[:12]
-SERIES_KEYWORDS = list(POOLS)[12:20]
-INSTANCE_KEYWORDS = list(POOLS)[20:25]
+# Attributes without a column, matched in documents.
+DOCUMENT_POOLS = {
+    Level.STUDY: {
+        "PatientComments": TEXTS,
+        "PhysiciansOfRecord": NAMES,
+        "ProcedureCodeSequence.CodeValue": ["P1", "P2", ""],
+        "ProcedureCodeSequence.CodeMeaning": TEXTS,
+    },
+    Level.SERIES: {"Manufacturer": TEXTS, "ProtocolName": IDS, "SeriesDate": DATES},
+    Level.INSTANCE: {
+        "SliceThickness": ["1", "2.5", "2.50", ""],
+        "AcquisitionNumber": NUMBERS,
+        "AcquisitionDateTime": ["20240101", "202401021030", "20240102103000.5", ""],
+        "ImageComments": TEXTS,
+    },
+}
+STUDY_KEYWORDS = [*list(POOLS)[:12], *DOCUMENT_POOLS[Level.STUDY]]
+SERIES_KEYWORDS = [*list(POOLS)[12:20], *DOCUMENT_POOLS[Level.SERIES]]
+INSTANCE_KEYWORDS = [*list(POOLS)[20:25], *DOCUMENT_POOLS[Level.INSTANCE]]
+ALL_POOLS = POOLS | {name: pool for pools in DOCUMENT_POOLS.values() for name, pool in pools.items()}
 UIDS = {"StudyInstanceUID": "1.{n}", "SeriesInstanceUID": "1.{n}.1", "SOPInstanceUID": "1.{n}.1.1"}
 STUDIES = 70
 
@@ -96,7 +114,7 @@ def make_population(seed: int) -> list[Study]:
     chance.shuffle(ordinals)
 
     def drawn(keywords):
-        return {keyword: chance.choice(POOLS[keyword]) for keyword in keywords}
+        return {keyword: chance.choice(ALL_POOLS[keyword]) for keyword in keywords}
 
     return [
         Study(
@@ -199,7 +217,7 @@ def ranges(pool):
 
 
 def texts_of(dotted):
-    pool = POOLS[dotted]
+    pool = ALL_POOLS[dotted]
     value = st.sampled_from(pool)
     if dotted.endswith("Date"):
         return value | ranges(pool) | ranges(pool)
@@ -211,6 +229,9 @@ def texts_of(dotted):
 
 
 PAIRS = st.sampled_from(list(POOLS)).flatmap(lambda dotted: st.tuples(st.just(dotted), texts_of(dotted)))
+DOCUMENT_PAIRS = st.sampled_from([name for pools in DOCUMENT_POOLS.values() for name in pools]).flatmap(
+    lambda dotted: st.tuples(st.just(dotted), texts_of(dotted))
+)
 UID_PAIRS = st.sampled_from(list(UIDS)).flatmap(
     lambda keyword: st.lists(st.integers(1, STUDIES), min_size=1, max_size=3).map(
         lambda numbers: (keyword, ",".join(UIDS[keyword].format(n=number) for number in numbers))
@@ -226,9 +247,16 @@ PARAMS = st.one_of(
     UID_PAIRS.map(lambda pair: [pair]),
     DATE_TIME_PAIRS,
 )
-EMPTY_VALUES = st.sampled_from(list(POOLS)).map(
+EMPTY_VALUES = st.sampled_from(list(ALL_POOLS)).map(
     lambda dotted: [(dotted, '""'), ("emptyvaluematching", "true")]
 )
+FUZZY_NAMES = st.tuples(
+    st.sampled_from(["PatientName", "ReferringPhysicianName", "PhysiciansOfRecord"]),
+    st.sampled_from([*NAMES, "Tessst", "A Test", "muler jorge", "Bryan", "山田", "Yamadaa^山田", "?", "t*"]),
+).map(lambda pair: [pair, ("fuzzymatching", "true")])
+WITH_DOCUMENTS = st.lists(DOCUMENT_PAIRS, min_size=1, max_size=3) | st.tuples(
+    DOCUMENT_PAIRS, PAIRS | UID_PAIRS
+).map(list)
 
 
 def query_or_none(level, params, **options):
@@ -239,7 +267,7 @@ def query_or_none(level, params, **options):
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.sampled_from(LEVELS), PARAMS | EMPTY_VALUES)
+@given(st.sampled_from(LEVELS), PARAMS | EMPTY_VALUES | FUZZY_NAMES | WITH_DOCUMENTS)
 def test_a_search_finds_what_the_reference_finds(archive, level, params):
     query = query_or_none(level, [*params, ("limit", "1000")])
     if query is None:
@@ -250,7 +278,7 @@ def test_a_search_finds_what_the_reference_finds(archive, level, params):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(LEVELS[1:]), PAIRS, st.integers(1, STUDIES), st.booleans())
+@given(st.sampled_from(LEVELS[1:]), PAIRS | DOCUMENT_PAIRS, st.integers(1, STUDIES), st.booleans())
 def test_a_search_below_a_resource_stays_below_it(archive, level, pair, number, in_series):
     series_uid = f"1.{number}.1" if in_series and level is Level.INSTANCE else None
     query = query_or_none(level, [pair], study_uid=f"1.{number}", series_uid=series_uid)
@@ -258,7 +286,7 @@ def test_a_search_below_a_resource_stays_below_it(archive, level, pair, number, 
         assert uids_of(archive.search(query)) == archive.expected(query)
 
 
-IDENTITIES = """SELECT c.found, s.study_uid, page.* FROM (SELECT count(*) AS found FROM hits) c
+IDENTITIES = """SELECT c.found, c.last, s.study_uid, page.* FROM counted c
 LEFT JOIN (page JOIN study s ON s.id = page.study_pk) ON true ORDER BY page.position"""
 
 
@@ -275,11 +303,33 @@ def test_pages_add_up_whichever_way_the_ids_are_found(archive, level, params, si
         page_params = [*params, ("limit", str(size)), ("offset", str(offset))]
         shifted = parse_query(level, page_params, partition="main").query
         finding = search.find(archive.pool, shifted, IDENTITIES, bound=bound, ahead=ahead)
-        rows, remaining, exact = archive.runner.run(finding)
+        page = archive.runner.run(finding)
         left = max(0, len(expected) - offset - size)
-        assert remaining == left if exact else 0 < remaining <= left
-        columns = ("study_uid", "series_uid", "sop_uid")[: LEVELS.index(level) + 1]
-        found += [tuple(row[column] for column in columns) for row in rows if row["study_uid"]]
+        assert page.remaining == left if page.remaining_is_exact else 0 < page.remaining <= left
+        found += identities(level, page)
+    assert found == expected
+
+
+def identities(level, page):
+    columns = ("study_uid", "series_uid", "sop_uid")[: LEVELS.index(level) + 1]
+    return [tuple(row[column] for column in columns) for row in page.rows if row["study_uid"]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(LEVELS), PARAMS, st.integers(1, 40), st.integers(0, 60), st.integers(0, 30))
+def test_pages_by_token_add_up_whichever_way_the_ids_are_found(archive, level, params, size, bound, ahead):
+    query = query_or_none(level, [*params, ("limit", str(size))])
+    if query is None:
+        return
+    expected = archive.expected(query)
+    found, token = [], None
+    for _ in range(len(expected) // size + 1):
+        finding = search.find(archive.pool, replace(query, after=token), IDENTITIES, bound=bound, ahead=ahead)
+        page = archive.runner.run(finding)
+        found += identities(level, page)
+        left = len(expected) - len(found)
+        assert page.remaining == left if page.remaining_is_exact else 0 < page.remaining <= left
+        token = page.end or token
     assert found == expected
 
 

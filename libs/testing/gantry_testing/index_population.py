@@ -258,19 +258,21 @@ def _parsed(read: Callable[[str], T], text: str | None) -> T | None:
 
 
 def _elements(values: Values) -> dict[int, bytes]:
-    """Return the JSON elements of values; of attributes in sequences nothing but the sequence."""
-    elements = {}
+    """Return the JSON elements of values; attributes of one sequence stand in one item."""
+    whole: dict[int, dict[str, object]] = {}
     for dotted, value in values.items():
-        tag = path_of(dotted)[0]
-        vr = dictionary_VR(tag)
-        if vr == "SQ":
-            body = b'"vr":"SQ","Value":[{}]'
-        elif not value:
-            body = b'"vr":"%s"' % vr.encode()
-        else:
-            body = b'"vr":"%s","Value":[%s]' % (vr.encode(), orjson.dumps(_json_value(vr, value)))
-        elements[tag] = b'"%08X":{%s},' % (tag, body)
-    return elements
+        tag, *inner = path_of(dotted)
+        if not inner:
+            whole[tag] = _element(tag, value)
+            continue
+        sequence = whole.setdefault(tag, {"vr": "SQ", "Value": [{}]})
+        sequence["Value"][0][f"{inner[0]:08X}"] = _element(inner[0], value)  # type: ignore[index]
+    return {tag: b'"%08X":%s,' % (tag, orjson.dumps(element)) for tag, element in whole.items()}
+
+
+def _element(tag: int, value: str) -> dict[str, object]:
+    vr = dictionary_VR(tag)
+    return {"vr": vr, "Value": [_json_value(vr, value)]} if value else {"vr": vr}
 
 
 def _json_value(vr: str, value: str) -> object:
