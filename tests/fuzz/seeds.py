@@ -33,6 +33,16 @@ _REQUEST = AssociateRequest(
     (ProposedContext(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",)),),
     UserInformation(),
 )
+_KEYS = {
+    0x00080018: ("UI", b"1.2\\1.22"),
+    0x00080020: ("DA", b"20240101-20240131 "),
+    0x00080052: ("CS", b"IMAGE "),
+    0x00100010: ("PN", b"A*^B? "),
+    0x0020000D: ("UI", b"1.20"),
+    0x0020000E: ("UI", b"1.30"),
+}
+_IDENTIFIER = b"".join(raw.element(tag, vr, value) for tag, (vr, value) in _KEYS.items())
+_IMPLICIT_IDENTIFIER = b"".join(raw.implicit(tag, value) for tag, (_, value) in _KEYS.items())
 _P_DATA = bytes.fromhex("04000000000b 00000007 0103") + b"hello"
 
 
@@ -51,6 +61,7 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "gate-data-set": (b"\0" + _IMAGE, b"\3" + _deflated(_IMAGE)),
     "elements": (b"\0" + _IMAGE, b"\0" + _COMPRESSED, b"\1" + raw.implicit(0x00100020, b"12")),
     "part10": (raw.part10(b""), raw.part10(b"", group_length=-1)),
+    "identifier": (b"\0" + _IDENTIFIER, b"\1" + _IMPLICIT_IDENTIFIER),
     "json-metadata": (_DOCUMENT,),
     "xml-metadata": (_XML,),
     "multipart": (b"\4--b\r\nContent-Type: application/dicom\r\n\r\nabc\r\n--b--\r\n",),

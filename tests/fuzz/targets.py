@@ -13,13 +13,17 @@ from urllib.parse import parse_qsl
 from gantry_dicom.admission import Admission, GateLimits
 from gantry_dicom.elements import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, walk
 from gantry_dicom.errors import GantryError
+from gantry_dicom.find_identifier import FindOptions, find_request
 from gantry_dicom.gate import admit, admit_data_set, header_of
+from gantry_dicom.identifiers import read_identifier
+from gantry_dicom.information_models import QUERY_RETRIEVE
 from gantry_dicom.json_decoder import data_set_of, parse_documents
 from gantry_dicom.json_encoder import encode_header
 from gantry_dicom.part10 import parse_meta
 from gantry_dicom.query import Level
 from gantry_dicom.query_params import parse_query
 from gantry_dicom.refusals import Refusal, Refused
+from gantry_dicom.retrieve_identifier import retrieve_keys
 from gantry_dicom.xml_decoder import json_from_native_model
 from gantry_dicom.xml_encoder import native_model_xml
 from gantry_dimse.commands import decode_command
@@ -97,6 +101,20 @@ def part10(data: bytes) -> None:
     with contextlib.suppress(GantryError):
         if parse_meta(data).data_set_offset > len(data):
             raise AssertionError("the data set begins behind the file's end")
+
+
+def identifier(data: bytes) -> None:
+    """The identifier of C-FIND, C-MOVE and C-GET on every model; its first byte chooses the encoding."""
+    if not data:
+        return
+    encoding = ENCODINGS[data[0] % len(ENCODINGS)]
+    for _, model in QUERY_RETRIEVE.values():
+        with contextlib.suppress(GantryError):
+            read = read_identifier(data[1:], encoding, model)
+            with contextlib.suppress(GantryError):
+                retrieve_keys(read, model, relational=True)
+            for options in (FindOptions(), FindOptions(True, True, True, True)):
+                find_request(read, model, options, partition="main", limit=10)
 
 
 def json_metadata(data: bytes) -> None:
@@ -231,7 +249,7 @@ def read_stream(data: bytes, step: int) -> tuple[list[tuple[int, int, bytes]], b
 TARGETS: Mapping[str, Target] = {
     target.__name__.replace("_", "-"): target
     for target in (
-        *(gate, gate_data_set, elements, part10, json_metadata, xml_metadata, multipart),
-        *(media_types, query, byte_range, pdus, pdu_stream),
+        *(gate, gate_data_set, elements, part10, identifier, json_metadata, xml_metadata),
+        *(multipart, media_types, query, byte_range, pdus, pdu_stream),
     )
 }
