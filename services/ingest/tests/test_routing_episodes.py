@@ -45,6 +45,29 @@ def test_what_comes_after_the_pause_is_another_episode():
     assert first.first_order_key != second.first_order_key
 
 
+def test_a_released_association_makes_a_shorter_pause_do_and_a_broken_one_does_not():
+    def due(*ends):
+        arrivals = Arrivals(QUIET, QUIET // 4)
+        arrivals.add("main", [reception(1, 0)])
+        for at, released in ends:
+            arrivals.transfer_ended("main", "1.1", at, released=released)
+        arrivals.transfer_ended("main", "9.9", 1, released=True)
+        return [episode.is_released for episode in arrivals.complete(QUIET // 2)]
+
+    assert due() == []
+    assert due((1, True)) == [True]
+    assert due((1, False)) == []
+    assert due((1, True), (2, False)) == []
+
+
+def test_what_comes_after_the_release_takes_it_back():
+    arrivals = Arrivals(QUIET, 1)
+    arrivals.add("main", [reception(1, 0)])
+    arrivals.transfer_ended("main", "1.1", 5, released=True)
+    arrivals.add("main", [reception(2, 10)])
+    assert arrivals.complete(100) == []
+
+
 def test_what_was_refused_never_came_and_partitions_are_apart():
     arrivals = Arrivals(QUIET)
     arrivals.add("main", [reception(1, 0, outcome=OUTCOME_REFUSED), reception(2, 0, study="")])

@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import uvloop
-from gantry.events.v1.events_pb2 import EVENT_KIND_STUDY_COMPLETE, IndexEvent
+from gantry.events.v1.events_pb2 import EVENT_KIND_STUDY_COMPLETE, EVENT_KIND_TRANSFER_ENDED, IndexEvent
 from gantry.routing.v1.routing_pb2 import Completion
 from gantry_dicom.errors import BadRequest, GantryError, Unavailable
 from gantry_imaging.workers import PixelWorkers
 from gantry_index.locks import ROUTER, AdvisoryLock
 from gantry_index.pools import Purpose, open_pool
 from gantry_index.reader import IndexReader
-from gantry_messaging.events import EventPublisher
+from gantry_messaging.events import EventPublisher, EventReader
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import StoreSettings, open_store
 from gantry_routing.ledger import JobLedger
@@ -81,12 +81,14 @@ async def _serve(settings: IngestSettings, routes: Routes) -> None:
         Deliverer(sender, store, settings.move_connect_seconds),
         partial(_announce, events),
     )
+    hints = EventReader(settings.redis_url, sealer)
     lock = AdvisoryLock(settings.index_dsn, ROUTER)
     health = HealthServer(settings.http_host, settings.http_port, ready=lambda: True)
     health.start()
     loops = [
         asyncio.create_task(_repeat(lock, router.look, settings.routes_seconds)),
         asyncio.create_task(_repeat(lock, router.work, settings.routes_seconds)),
+        asyncio.create_task(_listen(hints, router)),
     ]
     log.info("router_started", count=len(routes.rules))
     await stopping.wait()
@@ -95,6 +97,7 @@ async def _serve(settings: IngestSettings, routes: Routes) -> None:
     await asyncio.wait(loops)
     workers.close()
     await events.close()
+    await hints.close()
     await lock.release()
     await pool.close()
     await store.close()
@@ -114,6 +117,19 @@ async def _announce(events: EventPublisher, episode: Episode, completion: Comple
             completion=completion,
         )
     )
+
+
+async def _listen(hints: EventReader, router: Router) -> None:
+    """Tell the router which associations have ended."""
+    while True:
+        for event in await hints.next():
+            if event.kind == EVENT_KIND_TRANSFER_ENDED:
+                router.arrivals.transfer_ended(
+                    event.partition,
+                    event.study_instance_uid,
+                    event.occurred_at_us,
+                    released=event.released,
+                )
 
 
 async def _repeat(lock: AdvisoryLock, work: Callable[[], Awaitable[None]], seconds: float) -> None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from gantry.reception.v1.reception_pb2 import OUTCOME_REFUSED, Reception
 from gantry_dicom.keys import order_key
 
+# Studies whose associations have ended and whose manifests have not come.
+_MOST_TRANSFERS = 10_000
+
 
 @dataclass(slots=True)
 class Episode:
@@ -25,6 +28,8 @@ class Episode:
     # SOP Instance UIDs by Series Instance UID.
     series: dict[str, set[str]] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)
+    # Whether every association that is known to have brought some of it was released since.
+    is_released: bool = False
 
     @property
     def instance_count(self) -> int:
@@ -43,13 +48,24 @@ class Episode:
         self.sources.update(filter(None, (source.calling_ae_title, source.principal)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """When an association was last released, and whether one ended otherwise."""
+
+    released_us: int = -1
+    is_broken_off: bool = False
+
+
 class Arrivals:
     """Gathers receptions into episodes."""
 
-    def __init__(self, quiet_us: int) -> None:
+    def __init__(self, quiet_us: int, released_quiet_us: int | None = None) -> None:
+        """``released_quiet_us`` is the shorter time that will do when the associations were released."""
         self._quiet_us = quiet_us
+        self._released_quiet_us = quiet_us if released_quiet_us is None else released_quiet_us
         self._current: dict[tuple[str, str], Episode] = {}
         self._ended: list[Episode] = []
+        self._ended_transfers: dict[tuple[str, str], _Ended] = {}
 
     def add(self, partition: str, receptions: Iterable[Reception]) -> None:
         """Take in receptions of a manifest; what was refused never came."""
@@ -67,12 +83,31 @@ class Arrivals:
                 self._current[place] = episode
             episode.add(reception)
 
+    def transfer_ended(self, partition: str, study_uid: str, at_us: int, *, released: bool) -> None:
+        """Take in that an association which brought instances of a study has ended.
+
+        This is known at once, and what it brought only from its manifest, some seconds later.
+        """
+        ended = self._ended_transfers.pop((partition, study_uid), _Ended())
+        self._ended_transfers[partition, study_uid] = _Ended(
+            max(ended.released_us, at_us if released else 0), ended.is_broken_off or not released
+        )
+        if len(self._ended_transfers) > _MOST_TRANSFERS:
+            del self._ended_transfers[next(iter(self._ended_transfers))]
+
     def complete(self, now_us: int) -> list[Episode]:
         """Return, once, the episodes that have ended by ``now_us``."""
-        over = [
-            place
-            for place, episode in self._current.items()
-            if now_us - episode.last_received_us > self._quiet_us
-        ]
+        for place, episode in self._current.items():
+            transfers = self._ended_transfers.get(place, _Ended())
+            episode.is_released = (
+                transfers.released_us >= episode.last_received_us and not transfers.is_broken_off
+            )
+        over = [place for place, episode in self._current.items() if now_us > self._quiet_until(episode)]
+        for place in over:
+            self._ended_transfers.pop(place, None)
         ended, self._ended = self._ended + [self._current.pop(place) for place in over], []
         return ended
+
+    def _quiet_until(self, episode: Episode) -> int:
+        quiet_us = self._released_quiet_us if episode.is_released else self._quiet_us
+        return episode.last_received_us + quiet_us

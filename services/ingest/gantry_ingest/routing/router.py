@@ -70,7 +70,8 @@ class Router:
     _held: list[_Held] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.arrivals = Arrivals(int(self.routes.quiet_seconds * 1e6))
+        quiet, released = self.routes.quiet_seconds, self.routes.released_quiet_seconds
+        self.arrivals = Arrivals(int(quiet * 1e6), int(min(quiet, released) * 1e6))
 
     async def look(self) -> None:
         """Take in what has come, and make the jobs of what is complete. Raises ``Unavailable``."""
@@ -196,4 +197,5 @@ def _completion(episode: Episode, now: float) -> Completion:
         quiet_us=max(0, int(now * 1e6) - episode.last_received_us),
         instances=episode.instance_count,
         sources=sorted(episode.sources),
+        associations_released=episode.is_released,
     )

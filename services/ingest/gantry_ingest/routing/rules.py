@@ -92,8 +92,9 @@ class Routes(_Strict):
 
     destinations: Mapping[str, Destination] = {}
     rules: tuple[Rule, ...] = ()
-    # Nothing has come for so long: it is complete. Shorter where all associations were released.
+    # Nothing has come for so long: it is complete. The second where the associations were released.
     quiet_seconds: float = Field(default=60.0, gt=0)
+    released_quiet_seconds: float = Field(default=15.0, gt=0)
     # For how long a destination that cannot be reached is tried again.
     give_up_hours: float = Field(default=72.0, gt=0)
 

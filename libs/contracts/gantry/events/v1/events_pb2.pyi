@@ -17,6 +17,7 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_INSTANCE_QUARANTINED: _ClassVar[EventKind]
     EVENT_KIND_INSTANCES_HIDDEN: _ClassVar[EventKind]
     EVENT_KIND_STUDY_COMPLETE: _ClassVar[EventKind]
+    EVENT_KIND_TRANSFER_ENDED: _ClassVar[EventKind]
 EVENT_KIND_UNSPECIFIED: EventKind
 EVENT_KIND_INSTANCES_INDEXED: EventKind
 EVENT_KIND_INSTANCE_REPLACED: EventKind
@@ -24,9 +25,10 @@ EVENT_KIND_CONFLICT_FOUND: EventKind
 EVENT_KIND_INSTANCE_QUARANTINED: EventKind
 EVENT_KIND_INSTANCES_HIDDEN: EventKind
 EVENT_KIND_STUDY_COMPLETE: EventKind
+EVENT_KIND_TRANSFER_ENDED: EventKind
 
 class IndexEvent(_message.Message):
-    __slots__ = ("sequence", "kind", "partition", "study_instance_uid", "series_instance_uid", "sop_instance_uids", "occurred_at_us", "traceparent", "completion")
+    __slots__ = ("sequence", "kind", "partition", "study_instance_uid", "series_instance_uid", "sop_instance_uids", "occurred_at_us", "traceparent", "completion", "released")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +38,7 @@ class IndexEvent(_message.Message):
     OCCURRED_AT_US_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_FIELD_NUMBER: _ClassVar[int]
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     kind: EventKind
     partition: str
@@ -45,4 +48,5 @@ class IndexEvent(_message.Message):
     occurred_at_us: int
     traceparent: str
     completion: _routing_pb2.Completion
-    def __init__(self, sequence: _Optional[int] = ..., kind: _Optional[_Union[EventKind, str]] = ..., partition: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., series_instance_uid: _Optional[str] = ..., sop_instance_uids: _Optional[_Iterable[str]] = ..., occurred_at_us: _Optional[int] = ..., traceparent: _Optional[str] = ..., completion: _Optional[_Union[_routing_pb2.Completion, _Mapping]] = ...) -> None: ...
+    released: bool
+    def __init__(self, sequence: _Optional[int] = ..., kind: _Optional[_Union[EventKind, str]] = ..., partition: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., series_instance_uid: _Optional[str] = ..., sop_instance_uids: _Optional[_Iterable[str]] = ..., occurred_at_us: _Optional[int] = ..., traceparent: _Optional[str] = ..., completion: _Optional[_Union[_routing_pb2.Completion, _Mapping]] = ..., released: _Optional[bool] = ...) -> None: ...
