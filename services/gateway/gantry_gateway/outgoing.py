@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
 
+from gantry_dicom.errors import CannotProcess, NotAcceptable
 from gantry_web.problems import problem
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -70,14 +71,19 @@ async def respond(
     """Answer ``parts`` as multipart/related, or the only one as it is.
 
     ``etag`` is a strong validator of what the parts hold. The first piece is awaited before the
-    status goes out; raises what making it raises. A part that fails later breaks the connection
-    off, so that a torn body never looks whole.
+    status goes out; raises what making it raises, and ``NotAcceptable`` where what is stored cannot
+    be made into what was asked for. A part that fails later breaks the connection off, so that a
+    torn body never looks whole.
     """
     # A boundary is new each time: the same parts are not the same bytes.
     validator = etag if single or not etag else f"W/{etag}"
     if validator and names_etag(request.headers.get("if-none-match", ""), validator):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": validator, "Vary": "Accept"})
-    answer = await (_single(request, parts[0], etag) if single else _multipart(request, parts))
+    try:
+        answer = await (_single(request, parts[0], etag) if single else _multipart(request, parts))
+    except CannotProcess as error:
+        # It is the object's doing, not the server's: as it is stored it can be had.
+        raise NotAcceptable(error.detail) from error
     if validator:
         answer.headers["ETag"] = validator
         answer.headers["Vary"] = "Accept"

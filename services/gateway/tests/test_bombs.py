@@ -6,9 +6,11 @@ import zlib
 import pytest
 from gantry_dicom.refusals import Refusal
 from gantry_testing import datapack, raw
-from gantry_testing.web import WebClient
+from gantry_testing.synthetic import generate_study
+from gantry_testing.web import OCTETS, WebClient
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
+OCTETS_DECODED = 'multipart/related; type="application/octet-stream"'
 PROMPT_SECONDS = 20.0
 
 
@@ -50,5 +52,18 @@ def test_pixels_that_claim_to_be_more_than_the_image_cost_no_more_than_it(web, n
     below = ("/rendered", "/frames/1/rendered", "/thumbnail")
     # The pixels are in no state to be shown; a thumbnail is an icon then.
     assert [web.get(path + one).status_code for one in below] == [406, 406, 200]
+    assert web.get(f"{path}/frames/1", 'multipart/related; type="image/jls"').status_code == 406
+    assert web.get(f"{path}/pixeldata", OCTETS_DECODED).status_code == 406
+    assert web.get(f"{path}/frames/1", OCTETS).status_code == 200
     assert time.monotonic() - begun < PROMPT_SECONDS
     assert web.get(f"/studies/{entry['study_uid']}/metadata").status_code == 200
+
+
+def test_frames_that_a_codec_does_not_take_are_not_acceptable_in_it(web):
+    (cine,) = generate_study(
+        9300, "US_CINE", transfer_syntax="1.2.840.10008.1.2.4.50", size=(64, 64), frames=2
+    )
+    assert web.store([cine.data]).status == 200
+    path = f"/studies/{cine.study_uid}/series/{cine.series_uid}/instances/{cine.sop_uid}"
+    for below in ("/frames/1", "/pixeldata", "/bulkdata"):
+        assert web.get(path + below, 'multipart/related; type="image/jxl"').status_code in {200, 406}
