@@ -21,7 +21,7 @@ WORK = ROOT / ".gantry-tools/fuzz"
 # Names of packages whose branches guide the search.
 INSTRUMENTED = ("gantry_dicom", "gantry_gateway", "gantry_dimse", "python_multipart")
 INPUT_BYTES, INPUT_SECONDS, MEMORY_MEGABYTES = 4096, 5, 1024
-HTTP = "schemathesis"
+HTTP, SETTINGS = "schemathesis", HERE / "schemathesis.toml"
 
 
 def main() -> int:
@@ -96,16 +96,50 @@ def asked(url: str, examples: int) -> bool:
         gantry(state, "up", "--detach", "--store", "file", "--no-login")
         try:
             facts = json.loads((state / "supervisor.json").read_text())["facts"]
-            return ask(facts["dicomweb_url"].removesuffix("/dicom-web"), examples)
+            base = facts["dicomweb_url"]
+            root = base.removesuffix("/dicom-web")
+            held = ask(root, examples)
+            return ask(root, examples, about_a_study(base, Path(place))) and held
         finally:
             gantry(state, "down")
 
 
-def ask(root: str, examples: int) -> bool:
-    """Ask the archive at ``root``, with every check that ``schemathesis.toml`` leaves."""
-    log = folder(HTTP) / "log"
-    program, settings = Path(sys.executable).with_name("schemathesis"), HERE / "schemathesis.toml"
+def about_a_study(base: str, place: Path) -> Path:
+    """Store a study, and return settings by which requests are about it rather than about nothing."""
+    from gantry_testing.recorded_requests import studies_to_ask_about
+    from gantry_testing.web import WebClient
+
+    (cine,) = studies_to_ask_about()["us_mf"]
+    with WebClient(base) as web:
+        web.store([cine.data])
+    given = {
+        "path.partition": "main",
+        "path.study": cine.study_uid,
+        "path.series": cine.series_uid,
+        "path.instance": cine.sop_uid,
+        "query.studyUID": cine.study_uid,
+        "query.seriesUID": cine.series_uid,
+        "query.objectUID": cine.sop_uid,
+    }
+    lines = (f'"{name}" = "{value}"' for name, value in given.items())
+    settings = place / "about-a-study.toml"
+    settings.write_text("\n".join(["[parameters]", *lines, "", SETTINGS.read_text()]))
+    return settings
+
+
+def ask(root: str, examples: int, settings: Path = SETTINGS) -> bool:
+    """Ask the archive at ``root``, with every check that the settings leave.
+
+    A study that is there is asked about by the rules of the document only, since a parameter of another
+    representation than the chosen one may be anything; it has not every representation; it stays.
+    """
+    name = HTTP if settings == SETTINGS else f"{HTTP}, stored"
+    log = folder(HTTP) / ("log" if settings == SETTINGS else "stored.log")
+    program = Path(sys.executable).with_name("schemathesis")
     command = [str(program), "--config-file", str(settings), "run", f"{root}/openapi.json"]
+    if settings != SETTINGS:
+        command += ["--mode", "positive", "--exclude-method", "DELETE"]
+        command += ["--exclude-checks", "positive_data_acceptance"]
     command += ["--url", root, "--max-examples", str(examples), "--no-color"]
     environment = os.environ | {"HYPOTHESIS_STORAGE_DIRECTORY": str(folder(HTTP) / "examples")}
     with log.open("wb") as stream:
@@ -113,12 +147,12 @@ def ask(root: str, examples: int) -> bool:
             command, stdout=stream, stderr=subprocess.STDOUT, check=False, cwd=folder(HTTP), env=environment
         ).returncode
     last = log.read_text(errors="replace").strip().splitlines()[-1]
-    return said(HTTP, code, f"{last.strip('= ')}, {log}")
+    return said(name, code, f"{last.strip('= ')}, {log}")
 
 
 def said(name: str, code: int, what: str) -> bool:
     """Print a line about a run that ended with ``code``; whether it found nothing."""
-    print(f"{'ok' if code == 0 else 'FOUND':<6}{name:<16}{what}", flush=True)
+    print(f"{'ok' if code == 0 else 'FOUND':<6}{name:<22}{what}", flush=True)
     return code == 0
 
 

@@ -25,7 +25,7 @@ _POSITIVE: Schema = {"type": "integer", "minimum": 1, "maximum": 8192}
 _QUALITY: Schema = {"type": "integer", "minimum": 1, "maximum": 100}
 _ANNOTATION: Schema = {
     "type": "string",
-    "pattern": "^({0})(,({0}))*$".format("|".join(ANNOTATIONS)),
+    "pattern": "^(({0})(,({0}))*)?$".format("|".join(ANNOTATIONS)),
 }
 
 PARAMETERS: Mapping[str, Schema] = {
