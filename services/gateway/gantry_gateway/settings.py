@@ -77,6 +77,8 @@ class GatewaySettings(BaseSettings):
     pixel_seconds: float = 30.0
     search_default_limit: int = 100
     search_maximum_limit: int = 1000
+    # Searches that find nothing answer 204 instead of an empty list, for clients of earlier editions.
+    search_empty_204: bool = False
 
     def gate_limits(self) -> GateLimits:
         """Return the bounds of the gate."""

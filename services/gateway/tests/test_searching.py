@@ -159,3 +159,63 @@ def test_the_configured_base_wins(second_gateway, studies):
     answer = httpx.get(f"{root}/dicom-web/studies/{ct.study_uid}/metadata", headers=headers)
     assert b"evil" not in answer.content
     assert b'"https://pacs.example/archive/dicom-web/studies/' in answer.content
+
+
+def next_of(answer):
+    return answer.links["next"]["url"]
+
+
+def test_a_page_links_to_the_next_one(web, studies):
+    params = {"PatientID": "GT-008800", "limit": "5", "offset": "2"}
+    first = web.http.get(web.base_url + "/studies", params=params)
+    assert "offset" not in next_of(first)
+    second = web.http.get(next_of(first))
+    assert "next" not in second.links
+    skipped, _ = search(web, "/studies", PatientID="GT-008800", limit=2)
+    seen = [*uids(skipped, "0020000D"), *uids(first.json(), "0020000D"), *uids(second.json(), "0020000D")]
+    assert len(seen) == len(set(seen)) == 12
+
+
+@pytest.mark.parametrize(("path", "seed"), [("/studies", 8801), ("/series", 8802), ("/instances", 8803)])
+def test_no_study_is_skipped_while_others_arrive_and_go(web, path, seed):
+    patient = make_patient(seed)
+
+    def store(number):
+        (instance,) = generate_study(seed, "CT", number=number, patient=patient, size=SIZE)
+        assert web.store([instance.data]).status == 200
+        return instance.study_uid
+
+    there = {store(number) for number in range(6)}
+    url = f"{web.base_url}{path}?PatientID={patient.patient_id}&limit=2"
+    seen = []
+    for number in range(6, 12):
+        answer = web.http.get(url)
+        page = uids(answer.json(), "0020000D")
+        seen += page
+        # One that was shown goes and another comes: offsets would skip and repeat.
+        assert web.http.delete(f"{web.base_url}/studies/{page[0]}").status_code in (202, 204)
+        store(number)
+        url = answer.links["next"]["url"] if "next" in answer.links else None
+        if url is None:
+            break
+    assert there <= set(seen)
+    assert len(seen) == len(set(seen))
+
+
+def test_nothing_found_is_204_for_those_who_want_it(web):
+    answer = web.http.get(f"{web.base_url}/studies?StudyInstanceUID=1.2.3&empty204=true")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert web.http.get(f"{web.base_url}/studies?empty204=maybe").status_code == 400
+
+
+@pytest.mark.parametrize("token", ["abc", "WzEsMl0", "bnVsbA", "!", "x" * 3000])
+def test_a_page_token_that_is_none_is_refused(web, token):
+    assert web.http.get(f"{web.base_url}/studies", params={"pagetoken": token}).status_code == 400
+
+
+def test_octets_that_are_no_utf8_are_refused(web):
+    assert web.http.get(f"{web.base_url}/studies?PatientName=M%FCller").status_code == 400
+
+
+def test_a_thousand_parameters_are_refused(web):
+    assert web.http.get(f"{web.base_url}/studies?" + "a=1&" * 1000).status_code == 400

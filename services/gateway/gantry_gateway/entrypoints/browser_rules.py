@@ -17,7 +17,7 @@ _ALLOWED_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 _ALLOWED_HEADERS = (
     "Accept, Accept-Language, Authorization, Content-Type, If-None-Match, Range, Traceparent, Tracestate"
 )
-_EXPOSED_HEADERS = "Content-Location, ETag, Location, Retry-After, Warning, WWW-Authenticate"
+_EXPOSED_HEADERS = "Content-Location, ETag, Link, Location, Retry-After, Warning, WWW-Authenticate"
 _PREFLIGHT_SECONDS = "600"
 
 # For answers that say nothing of their own; the viewer's pages and the login's do.

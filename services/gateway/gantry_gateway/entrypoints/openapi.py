@@ -118,7 +118,7 @@ def _responses(operation: Operation) -> dict[str, object]:
     if operation.kind in {"retrieve", "thumbnail"}:
         contents.update({200: answers, 206: answers, 304: None, _GONE: problems, _NOT_SATISFIABLE: problems})
     elif operation.kind == "search":
-        contents[200] = answers
+        contents.update({200: answers, 204: None, 413: problems})
     elif operation.kind == "store":
         told: _Contents = {**reports, **problems}
         contents |= dict.fromkeys(_REFUSED_BODIES, problems)

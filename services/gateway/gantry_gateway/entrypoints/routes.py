@@ -79,7 +79,10 @@ _URI = (
     *("annotation", "presentationUID", "presentationSeriesUID"),
 )
 _STORE_ANSWERS = (*_DICOM_JSON, "application/dicom+xml")
-_SEARCH = ("limit", "offset", "includefield", "fuzzymatching")
+_SEARCH = (
+    *("accept", "limit", "offset", "pagetoken", "includefield"),
+    *("fuzzymatching", "emptyvaluematching", "multiplevaluematching", "empty204"),
+)
 _RENDER = ("accept", "annotation", "iccprofile", "quality", "viewport", "window")
 
 RESOURCES: tuple[Resource, ...] = (
@@ -147,27 +150,25 @@ RESOURCES: tuple[Resource, ...] = (
         Operation("Thumbnail of a study", _PICTURES, ("accept", "viewport"), kind="thumbnail"),
     ),
     # PS3.18 10.6.
+    Resource("/studies", search_studies, Operation("Search for studies", _METADATA, _SEARCH, kind="search")),
+    Resource("/series", search_series, Operation("Search for series", _METADATA, _SEARCH, kind="search")),
     Resource(
-        "/studies", search_studies, Operation("Search for studies", _DICOM_JSON, _SEARCH, kind="search")
-    ),
-    Resource("/series", search_series, Operation("Search for series", _DICOM_JSON, _SEARCH, kind="search")),
-    Resource(
-        "/instances", search_instances, Operation("Search for instances", _DICOM_JSON, _SEARCH, kind="search")
+        "/instances", search_instances, Operation("Search for instances", _METADATA, _SEARCH, kind="search")
     ),
     Resource(
         _STUDY + "/series",
         search_series,
-        Operation("Search for series of a study", _DICOM_JSON, _SEARCH, kind="search"),
+        Operation("Search for series of a study", _METADATA, _SEARCH, kind="search"),
     ),
     Resource(
         _STUDY + "/instances",
         search_instances,
-        Operation("Search for instances of a study", _DICOM_JSON, _SEARCH, kind="search"),
+        Operation("Search for instances of a study", _METADATA, _SEARCH, kind="search"),
     ),
     Resource(
         _SERIES + "/instances",
         search_instances,
-        Operation("Search for instances of a series", _DICOM_JSON, _SEARCH, kind="search"),
+        Operation("Search for instances of a series", _METADATA, _SEARCH, kind="search"),
     ),
     # PS3.18 10.5.
     Resource(
