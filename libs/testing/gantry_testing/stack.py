@@ -299,6 +299,25 @@ class Stack:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [INDEX_DATABASE]
             )
 
+    def object_at_rest(self, partition: str, study_uid: str, sop_uid: str) -> bytes:
+        """Return the bytes that lie in the object store for an instance that the index shows."""
+        with psycopg.connect(self.index_dsn) as connection:
+            row = connection.execute(
+                "SELECT i.object_key FROM instance AS i JOIN study AS s ON s.id = i.study_pk"
+                " WHERE s.partition = %s AND s.study_uid = %s AND i.sop_uid = %s",
+                (partition, study_uid, sop_uid),
+            ).fetchone()
+        if row is None:
+            raise ValueError(f"the index shows no instance {sop_uid}")
+        return asyncio.run(self._read(row[0]))
+
+    async def _read(self, key: str) -> bytes:
+        store = self.open_store()
+        try:
+            return await store.get(key)
+        finally:
+            await store.close()
+
     def count(self, table: str) -> int:
         """Return the number of rows of a table of the index."""
         with psycopg.connect(self.index_dsn) as connection:
