@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from gantry_embedded.ports import free_port
 from gantry_embedded.state import is_running
 from gantry_testing import datapack, packcases
 from gantry_testing.stack import Stack
@@ -22,9 +23,17 @@ def called_ae_titles() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory):
+def move_port():
+    """The port at which the C-MOVE destination DEST listens, when a test lets it."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory, move_port):
     """One running archive for all end-to-end tests; each test uses patients or partitions of its own."""
-    with Stack(tmp_path_factory.mktemp("stack"), partitions=called_ae_titles()) as running:
+    environment = {"GANTRY_MOVE_DESTINATIONS": f"DEST=127.0.0.1:{move_port}"}
+    folder = tmp_path_factory.mktemp("stack")
+    with Stack(folder, partitions=called_ae_titles(), environment=environment) as running:
         yield running
 
 

@@ -180,17 +180,15 @@ async def _echo(archive: Archive, operation: Operation) -> Response:
 
 
 async def _store(archive: Archive, operation: Operation) -> Response:
-    association, command, caller = operation.association, operation.command, caller_of(operation)
+    association, command = operation.association, operation.command
     answer = await archive.parts.store_service.store(
         StoreRequest(
             sop_class_uid=command.affected_sop_class_uid or "",
             sop_instance_uid=command.affected_sop_instance_uid or "",
             transfer_syntax_uid=operation.context.transfer_syntax,
             take=lambda: operation.data,
-            partition=caller.partition,
-            calling_ae_title=caller.ae_title,
+            caller=caller_of(operation),
             called_ae_title=association.called_ae_title,
-            peer_address=caller.peer_address,
         )
     )
     if answer.object_key is not None:

@@ -10,7 +10,6 @@ from gantry_access.assembly import Access, AccessSettings, make_access
 from gantry_commitment.ledger import Ledger
 from gantry_commitment.verification import Verifier
 from gantry_dicom.errors import Unavailable
-from gantry_dicom.gate import GateLimits
 from gantry_failures.ledger import FailureLedger
 from gantry_index.locks import COMMITMENT_REPORTS, AdvisoryLock
 from gantry_index.pools import IndexPool, Purpose, open_pool
@@ -25,10 +24,11 @@ from gantry_reception.spool import Spool
 from gantry_telemetry import configure
 
 from gantry_ingest.committing import CommitmentTimes, Committing
+from gantry_ingest.destinations import Destinations
 from gantry_ingest.failing import FailureSpool
 from gantry_ingest.identity import Identities
 from gantry_ingest.querying import Querying, make_querying
-from gantry_ingest.reporting import Find, Reporter, ReportLoop
+from gantry_ingest.reporting import Reporter, ReportLoop
 from gantry_ingest.settings import IngestSettings
 from gantry_ingest.settling import Settling
 from gantry_ingest.store import StoreService
@@ -99,12 +99,12 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
     pool = open_pool(settings.index_dsn, purpose=Purpose.READ, application_name="gantry-ingest")
     ledger = Ledger(objects, sealer)
     lock = AdvisoryLock(settings.index_dsn, COMMITMENT_REPORTS)
-    reporter = Reporter(ledger, _finder(access))
+    reporter = Reporter(ledger, Destinations(access, settings.named_destinations()).find)
     return WorkerParts(
         receiver,
         access,
         Spool(spool),
-        StoreService(receiver, access, GateLimits(), lambda: verdicts.reply_to),
+        StoreService(receiver, access, settings.gate_limits(), lambda: verdicts.reply_to),
         Settling(verdicts, receiver.hurry, seconds=settings.settle_seconds),
         Identities(access, settings.user_identity_token_url, required=settings.user_identity_required),
         FailureSpool(FailureLedger(objects, sealer)),
@@ -128,14 +128,6 @@ async def _is_ours(lock: AdvisoryLock) -> bool:
         return await lock.hold()
     except Unavailable:
         return True  # two at once do no harm
-
-
-def _finder(access: Access) -> Find:
-    def find(ae_title: str, partition: str) -> tuple[str, int] | None:
-        feed = access.point.feed
-        return None if feed is None else feed.current().entities.address(ae_title, partition)
-
-    return find
 
 
 async def _start_access(

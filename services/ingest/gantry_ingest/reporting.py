@@ -32,6 +32,7 @@ from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
 
 from gantry_ingest.commitment_data import write_report
+from gantry_ingest.destinations import Destination
 
 log = get_logger(__name__)
 
@@ -52,8 +53,8 @@ _OTHERS_FIRST_SECONDS = 20.0
 _AT_A_TIME = 8
 _DAY = 86_400.0
 
-# Where an entity of a partition listens: host and port. Raises ``StalePolicy``.
-Find = Callable[[str, str], tuple[str, int] | None]
+# Where an entity of a partition listens. Raises ``StalePolicy``.
+Find = Callable[[str, str], Destination | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ class Reporter:
         entity = Entity()
         entity.limits = Limits(artim_seconds=self.connect_seconds)
         async with await open_association(
-            *address,
+            address.host,
+            address.port,
             calling_ae_title=receiver.called_ae_title,
             called_ae_title=receiver.ae_title,
             contexts=propose([(STORAGE_COMMITMENT, [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])]),

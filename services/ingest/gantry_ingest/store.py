@@ -62,10 +62,8 @@ class StoreRequest:
     transfer_syntax_uid: str
     # Gives the data set; raises the ``GantryError`` for which it could not be taken.
     take: Callable[[], Buffer]
-    partition: str
-    calling_ae_title: str
+    caller: Caller
     called_ae_title: str
-    peer_address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +98,16 @@ class StoreService:
         return answer
 
     async def _store(self, request: StoreRequest) -> StoreAnswer:
+        caller = request.caller
         try:
-            caller = Caller(request.calling_ae_title, request.peer_address, request.partition)
             principal, decision = allow(self.access, caller, C_STORE)
             data_set = request.take()
             admission = await self._admit(request, data_set)
             reception = await self.receiver.receive(
                 admission,
                 data_set,
-                _source(request),
-                partition=request.partition,
+                _source(request, principal),
+                partition=caller.partition,
                 traceparent=current_traceparent(),
                 reply_to=self.reply_to(),
             )
@@ -119,13 +117,13 @@ class StoreService:
                 "store_refused",
                 dimse_status=f"{status:04X}",
                 reason=_reason(error),
-                calling_ae_title=request.calling_ae_title,
+                calling_ae_title=caller.ae_title,
             )
             return StoreAnswer(status)
         except Exception:
-            log.exception("store_failed", calling_ae_title=request.calling_ae_title)
+            log.exception("store_failed", calling_ae_title=caller.ae_title)
             return StoreAnswer(PROCESSING_FAILURE)
-        self._note(principal, decision, request.partition, reception)
+        self._note(principal, decision, caller.partition, reception)
         BYTES.inc(reception.size)
         status = COERCED if UID_ASSIGNED in reception.warnings else SUCCESS
         return StoreAnswer(status, reception.object_key)
@@ -137,7 +135,7 @@ class StoreService:
             request.transfer_syntax_uid,
             expected=Expected(request.sop_class_uid, request.sop_instance_uid),
             limits=self.limits,
-            source_ae_title=request.calling_ae_title,
+            source_ae_title=request.caller.ae_title,
         )
         if memoryview(data_set).nbytes <= _INLINE_BYTES:
             return admit()
@@ -163,11 +161,11 @@ def _reason(error: GantryError) -> str:
     return error.reason.reason if isinstance(error, Refused) else error.outcome.value
 
 
-def _source(request: StoreRequest) -> Source:
+def _source(request: StoreRequest, principal: Principal) -> Source:
     return Source(
         channel=CHANNEL_DIMSE,
-        calling_ae_title=request.calling_ae_title,
+        calling_ae_title=request.caller.ae_title,
         called_ae_title=request.called_ae_title,
-        peer_address=request.peer_address,
-        principal=request.calling_ae_title,
+        peer_address=request.caller.peer_address,
+        principal=principal.name,
     )

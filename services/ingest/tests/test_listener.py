@@ -187,7 +187,7 @@ def test_what_is_no_association_request_is_dismissed(listener):
 
 
 def test_beyond_the_limit_an_association_is_rejected_at_once_and_idle_ones_end(start_listener):
-    listener = start_listener(maximum_associations=2, idle_seconds=3)
+    listener = start_listener(maximum_associations=2, reserved_associations=0, idle_seconds=3)
     entity = AE("BUSY")
     entity.add_requested_context("1.2.840.10008.1.1")
     held = [entity.associate(listener.peer.host, listener.peer.port, ae_title="GANTRY") for _ in range(2)]
