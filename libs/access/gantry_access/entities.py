@@ -69,10 +69,10 @@ class Registry:
                 self._addresses.setdefault((entity.ae_title.strip(), entity.partition), address)
 
     def principal(self, ae_title: str, peer_address: str, certificate: bytes | None = None) -> Principal:
-        """Return the caller behind ``ae_title``, who has shown ``certificate`` (DER). Raises ``NotRegistered``.
+        """Return the caller behind ``ae_title``, who has shown ``certificate`` (DER).
 
-        A registered title from another address, or without its certificate, is refused, also
-        while registration is open.
+        Raises ``NotRegistered``. A registered title from another address, or without its
+        certificate, is refused, also while registration is open.
         """
         title = ae_title.strip()
         entries = self._entries.get(title)

@@ -10,7 +10,7 @@ class BadPolicySetting(GantryError):
 
 
 class NotRegistered(NotAllowed):
-    """A caller is not the application entity that it says it is; ``reason`` says by what, as a static name."""
+    """A caller is not the application entity that it says it is; ``reason`` is a static name."""
 
     def __init__(self, detail: str, reason: str) -> None:
         super().__init__(detail)
