@@ -3,9 +3,10 @@
 Kinds of matching follow from VR and value, as ``gantry_dicom.query_conditions`` says. What belongs
 to C-FIND alone:
 
-* Hierarchical searches name one value of the unique key of every level above their own. Other
-  keys of those levels are matched and answered as in relational searches: they narrow, and no
-  requester is worse off.
+* Hierarchical searches name one value of the unique key of every level above their own. One that
+  is left out beside another (images of a study, whatever their series) is not missed: devices do
+  that, and the search is bounded all the same. Other keys of those levels are matched and
+  answered as in relational searches: they narrow, and no requester is worse off.
 * Modality at the study level asks for studies that have it, as Modalities in Study does.
 * A key that cannot be matched, and has a value, is passed over; one that is not known at the level
   is not answered. Both are told by the pending status (FF01).
@@ -94,14 +95,20 @@ def find_request(
 
 
 def _parents(identifier: Identifier, model: Model) -> dict[Level, str]:
-    """Return the unique keys of the levels above, of which there has to be one value each."""
+    """Return the unique keys of the levels above: one value each, and at least one of them there."""
     parents = {}
+    missing = ""
     for level in model.above(identifier.level):
         tag = UNIQUE_KEYS[level]
         value = identifier.text(tag)
-        if not value.strip() or has_wildcard(value) or "\\" in value:
+        if has_wildcard(value) or "\\" in value:
             raise MismatchedIdentifier(f"{name_of((tag,))} has to have a single value at this level")
-        parents[level] = value
+        if value.strip():
+            parents[level] = value
+        else:
+            missing = missing or name_of((tag,))
+    if missing and not parents:
+        raise MismatchedIdentifier(f"{missing} has to have a single value at this level")
     return parents
 
 
@@ -156,7 +163,8 @@ def _below(query: Query, parents: dict[Level, str], requested: Iterable[Tag]) ->
     if Level.PATIENT in parents:
         conditions = (*conditions, Exact((UNIQUE_KEYS[Level.PATIENT],), parents[Level.PATIENT]))
     study_uid, series_uid = parents.get(Level.STUDY), parents.get(Level.SERIES)
-    if needs_parents:
+    # A place in the hierarchy begins at its study; a series alone is a condition like others.
+    if needs_parents or study_uid is None:
         uids = ((Level.STUDY, study_uid), (Level.SERIES, series_uid))
         conditions += tuple(UidList((UNIQUE_KEYS[one],), (uid,)) for one, uid in uids if uid is not None)
         study_uid = series_uid = None

@@ -99,9 +99,13 @@ def test_dates_and_times_are_combined_only_when_that_was_agreed_on():
 def test_a_search_below_the_top_names_one_parent_of_each_level():
     request = search("IMAGE", StudyInstanceUID="1.2", SeriesInstanceUID="1.3", SOPInstanceUID="")
     assert (request.query.study_uid, request.query.series_uid) == ("1.2", "1.3")
+    request = search("IMAGE", StudyInstanceUID="1.2", SeriesInstanceUID="", SOPInstanceUID="")
+    assert (request.query.study_uid, request.query.series_uid) == ("1.2", None)
+    request = search("IMAGE", StudyInstanceUID="", SeriesInstanceUID="1.3", SOPInstanceUID="")
+    assert (request.query.study_uid, request.query.series_uid) == (None, None)
+    assert [condition.uids for condition in request.query.conditions] == [("1.3",)]
     for keys in (
-        {"StudyInstanceUID": "1.2"},
-        {"StudyInstanceUID": "1.2", "SeriesInstanceUID": ""},
+        {"StudyInstanceUID": "", "SeriesInstanceUID": ""},
         {"StudyInstanceUID": ["1.2", "1.4"], "SeriesInstanceUID": "1.3"},
         {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.*"},
     ):
