@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+from gantry_testing.synthetic.studies import make_series, stream_series
+from gantry_testing.synthetic.values import Instance, Study
 from gantry_testing.web import DICOM_JSON, decode_multipart, uids
+from pydicom.dataset import Dataset
 
 from gantry_cli.conformance.qido_samples import (
     CREATOR,
+    SOP_UID,
     STUDY_UID,
     Json,
     sample,
     search,
 )
 from gantry_cli.conformance.server import Server, path_of, series_path_of, study_path_of
-from gantry_cli.conformance.statements import expect, statement
+from gantry_cli.conformance.statements import NotTestable, expect, statement
 
 _XML = 'multipart/related; type="application/dicom+xml"'
 _NATIVE = "{http://dicom.nema.org/PS3.19/models/NativeDICOM}"
@@ -238,3 +242,40 @@ def order_and_empty_parameters_do_no_harm(server: Server) -> None:
         found = answer.json() if answer.status_code == 200 else None
         expect(found == expected, f"{query} answered {answer.status_code}")
     expect(len(expected) == 1, f"{len(expected)} studies")
+
+
+def _with_note(study: Study) -> list[Instance]:
+    """Return three images in two series, and a note that rejects the image of the second."""
+    kept = list(stream_series(make_series(study), "CT", instances=2, size=(16, 16)))
+    [bad] = stream_series(make_series(study, 2), "MR", size=(16, 16))
+    [note] = stream_series(make_series(study, 3), "KO", amend=lambda dataset: _reject(dataset, bad))
+    return [*kept, bad, note]
+
+
+def _reject(dataset: Dataset, bad: Instance) -> None:
+    title = Dataset()
+    title.CodeValue, title.CodingSchemeDesignator = "113001", "DCM"
+    title.CodeMeaning = "Rejected for Quality Reasons"
+    image, series, study = Dataset(), Dataset(), Dataset()
+    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = bad.sop_class_uid, bad.sop_uid
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = bad.series_uid, [image]
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = bad.study_uid, [series]
+    dataset.ConceptNameCodeSequence = [title]
+    dataset.CurrentRequestedProcedureEvidenceSequence = [study]
+
+
+@statement("Q40", "IHE RAD IOCM")
+def what_is_rejected_is_in_the_quality_view_only(server: Server) -> None:
+    """What a rejection note names, and the note, are not found; in the quality view they are."""
+    first, _, _, note = server.sample("rejected", _with_note)
+    here = ("StudyInstanceUID", first.study_uid)
+    for path, count in (("/studies", 1), ("/series", 1), ("/instances", 2)):
+        found = search(server, path, here)
+        expect(len(found) == count, f"{path} shows {len(found)}, not {count}")
+        summed = [found[0][tag]["Value"] for tag in ("00080061", "00201206", "00201208")]
+        expect(summed == [["CT"], [1], [2]], f"{path} sums the study up as {summed}")
+    view = server.get("/instances", DICOM_JSON, [here, ("view", "quality")])
+    if view.status_code in {400, 403} or len(view.json()) < len(search(server, "/instances", here)) + 1:
+        raise NotTestable("the server has no quality view under this name, or not for us")
+    expect({note.sop_uid} < set(uids(view.json(), SOP_UID)), "the quality view lacks the note")
+    expect(len(view.json()) == 4, f"the quality view has {len(view.json())} of 4 instances")

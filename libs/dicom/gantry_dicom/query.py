@@ -111,7 +111,8 @@ class Query:
     must all hold. ``limit`` is the page size after every server cap, ``offset`` the number
     of matches skipped. ``after`` begins behind a page that has been given: it is what that page
     said about where it ends. ``include_parents`` adds the attributes of the levels above, as
-    the all-studies and all-series routes of QIDO-RS do (PS3.18 10.6.3.3).
+    the all-studies and all-series routes of QIDO-RS do (PS3.18 10.6.3.3). ``shows_rejected``
+    asks for what rejection notes have taken out of the ordinary view, too.
 
     The value of a private creator's element (gggg,00bb) among the conditions says which block
     the tags (gggg,bbee) of the query stand for; objects may hold it elsewhere (PS3.5 7.8.1).
@@ -127,3 +128,4 @@ class Query:
     limit: int = 100
     offset: int = 0
     after: str | None = None
+    shows_rejected: bool = False

@@ -42,6 +42,7 @@ from gantry_dicom.query_keys import MODALITIES_IN_STUDY, MODALITY, tag_of
 from gantry_index import search_position
 from gantry_index.columns import COLUMNS, Column, Kind
 from gantry_index.predicates import Parameters, can_use_index, predicate
+from gantry_index.rejections import shown
 from gantry_index.search_position import Position
 
 BOUND = 10_000
@@ -246,7 +247,7 @@ def _walk_of_studies(query: Query, parameters: Parameters, *, dated: bool | None
         ]
         if modality.path == (MODALITIES_IN_STUDY,):
             conditions.remove(modality)
-        if any(_asks(condition, "s", columns) for condition in conditions):
+        if not query.shows_rejected or any(_asks(condition, "s", columns) for condition in conditions):
             source += " JOIN study s ON s.id = m.study_pk"
     else:
         above = [f"s.partition = {parameters.add(query.partition)}"]
@@ -257,6 +258,8 @@ def _walk_of_studies(query: Query, parameters: Parameters, *, dated: bool | None
     for condition in conditions:
         is_below = _asks(condition, "e", columns) or _asks(condition, "i", columns)
         (below if is_below else above).append(predicate(condition, columns, parameters))
+    if not query.shows_rejected:
+        (above if query.level is Level.STUDY else below).append(shown(query.level))
     position = _position(query)
     if position is not None:
         above += search_position.study_terms(position, alias, parameters, dated=dated)
@@ -318,6 +321,8 @@ def _where(
     if query.series_uid is not None:
         terms.append(f"e.series_uid = {parameters.add(query.series_uid)}")
     terms += [predicate(condition, columns, parameters) for condition in conditions]
+    if not query.shows_rejected and query.level is not Level.PATIENT:
+        terms.append(shown(query.level))
     position = _position(query)
     if position is not None and query.level is Level.PATIENT:
         terms += search_position.patient_terms(position, parameters)

@@ -18,8 +18,8 @@ from gantry_dicom.query_keys import is_private, is_private_creator
 from gantry_index import cutting, documents
 from gantry_index.document_filter import find
 from gantry_index.search import Database, Row, SearchPage
-from gantry_index.search_series import COLUMNS_OF_SERIES, ParentElements, series_answer, series_extra
-from gantry_index.search_study import COLUMNS_OF_STUDY
+from gantry_index.search_series import ParentElements, series_answer, series_columns, series_extra
+from gantry_index.search_study import study_columns
 
 _STATEMENT = """SELECT c.found, c.last, g.positions, g.sop_uids,
        g.document_offsets, g.document_lengths, {columns}
@@ -53,13 +53,14 @@ async def search_instances(database: Database, query: Query, retrieve_ae_title: 
     if wants_more:
         columns += _METADATA
     if adds_series:
-        columns += f", {COLUMNS_OF_SERIES}, ed.extra AS series_extra"
+        columns += f", {series_columns(query)}, ed.extra AS series_extra"
         joins += " JOIN series_document ed ON ed.series_pk = e.id"
     else:
         columns += ", e.series_uid"
     if adds_study:
-        columns += f", {COLUMNS_OF_STUDY}, sd.extra AS study_extra"
-        joins += " JOIN study_document sd ON sd.study_pk = s.id"
+        of_study, study_joins = study_columns(query)
+        columns += f", {of_study}, sd.extra AS study_extra"
+        joins += f" {study_joins}"
     else:
         columns += ", s.study_uid"
     found = await find(database, query, _STATEMENT.format(columns=columns, joins=joins))

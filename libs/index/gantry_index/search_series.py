@@ -7,18 +7,16 @@ from gantry_dicom.query import Include, Query
 
 from gantry_index import documents
 from gantry_index.document_filter import find
+from gantry_index.rejections import series_count
 from gantry_index.search import Database, Row, SearchPage
-from gantry_index.search_study import COLUMNS_OF_STUDY, study_answer, study_extra
+from gantry_index.search_study import study_answer, study_columns, study_extra
 
 _STATEMENT = """SELECT c.found, c.last, {columns}
 FROM counted c
 LEFT JOIN (page JOIN series e ON e.id = page.series_pk JOIN study s ON s.id = page.study_pk {joins}) ON true
 ORDER BY page.position"""
 
-COLUMNS_OF_SERIES = "e.series_uid, e.instance_count AS series_instance_count, ed.document AS series_document"
-
 _DOCUMENT = "JOIN series_document ed ON ed.series_pk = e.id"
-_STUDY_DOCUMENT = " JOIN study_document sd ON sd.study_pk = s.id"
 
 
 async def search_series(database: Database, query: Query, retrieve_ae_title: str) -> SearchPage:
@@ -29,11 +27,12 @@ async def search_series(database: Database, query: Query, retrieve_ae_title: str
     """
     wants_more = query.include.all or bool(query.include.tags)
     adds_study = query.include_parents and query.study_uid is None
-    columns = COLUMNS_OF_SERIES + (", ed.extra AS series_extra" if wants_more else "")
+    columns = series_columns(query) + (", ed.extra AS series_extra" if wants_more else "")
     joins = _DOCUMENT
     if wants_more or adds_study:
-        columns += f", {COLUMNS_OF_STUDY}, sd.extra AS study_extra"
-        joins += _STUDY_DOCUMENT
+        of_study, study_joins = study_columns(query)
+        columns += f", {of_study}, sd.extra AS study_extra"
+        joins += f" {study_joins}"
     else:
         columns += ", s.study_uid"
     found = await find(database, query, _STATEMENT.format(columns=columns, joins=joins))
@@ -50,6 +49,11 @@ async def search_series(database: Database, query: Query, retrieve_ae_title: str
             answer = documents.joined(elements)
         answers.append(answer)
     return found.page(answers)
+
+
+def series_columns(query: Query) -> str:
+    """Return the columns that ``series_answer`` needs of the series ``e``."""
+    return f"e.series_uid, {series_count(query)} AS series_instance_count, ed.document AS series_document"
 
 
 def series_answer(row: Row, retrieve_ae_title: str) -> bytes:

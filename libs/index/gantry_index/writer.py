@@ -28,6 +28,7 @@ from gantry_index.chunk_rows import ChunkRows, KnownLevels, PlaceKey, chunk_rows
 from gantry_index.decisions import Decisions, Standing, decide
 from gantry_index.pools import Connection, IndexPool, drop
 from gantry_index.records import ConflictPolicy, InstanceRecord
+from gantry_index.rejections import take_down
 from gantry_index.segments import total_size
 
 log = get_logger(__name__)
@@ -104,6 +105,7 @@ async def _transaction(
         decisions, rows = await _decided(connection, chunk, by_key=again)
         if rows is not None:
             await _write(connection, rows)
+            await take_down(connection, (one.arrival.record for one in decisions.decided))
         await connection.execute("COMMIT")
     except asyncio.CancelledError:
         drop(connection)

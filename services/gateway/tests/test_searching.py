@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from gantry_testing import strict_json
-from gantry_testing.synthetic import generate_study, make_patient
+from gantry_testing.synthetic import generate_study, make_patient, make_series, make_study, stream_series
 from gantry_testing.web import DICOM_JSON, uids, value
+from pydicom.dataset import Dataset
 
 SIZE = (64, 64)
 
@@ -219,3 +220,39 @@ def test_octets_that_are_no_utf8_are_refused(web):
 
 def test_a_thousand_parameters_are_refused(web):
     assert web.http.get(f"{web.base_url}/studies?" + "a=1&" * 1000).status_code == 400
+
+
+def rejecting(instance):
+    """Return what makes a Key Object Selection a note that rejects ``instance``."""
+
+    def amend(dataset):
+        title, image, series, study = Dataset(), Dataset(), Dataset(), Dataset()
+        title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = "113037", "DCM", "Rejected"
+        image.ReferencedSOPInstanceUID = instance.sop_uid
+        series.ReferencedSOPSequence = [image]
+        study.StudyInstanceUID, study.ReferencedSeriesSequence = instance.study_uid, [series]
+        dataset.ConceptNameCodeSequence = [title]
+        dataset.CurrentRequestedProcedureEvidenceSequence = [study]
+
+    return amend
+
+
+def test_what_a_note_rejects_is_hidden_whichever_comes_first_and_shown_when_the_note_goes(web):
+    study = make_study(8810)
+    image, kept = stream_series(make_series(study), "CT", instances=2, size=SIZE)
+    (note,) = stream_series(make_series(make_study(8811)), "KO", amend=rejecting(image))
+    here = {"StudyInstanceUID": study.study_uid}
+    for file in (note.data, image.data):
+        assert web.store([file]).status == 200
+    assert search(web, "/studies", **here)[0] == []
+    assert search(web, "/studies", StudyInstanceUID=note.study_uid)[0] == []
+    assert len(search(web, "/studies", view="quality", **here)[0]) == 1
+    assert web.store([kept.data]).status == 200
+    for path in ("/studies", "/series", "/instances"):
+        (found,), _ = search(web, path, **here)
+        assert value(found, "00201208") == 1
+    (found,), _ = search(web, f"/studies/{study.study_uid}/series")
+    assert value(found, "00201209") == 1
+    assert web.http.delete(f"{web.base_url}/studies/{note.study_uid}").status_code in (202, 204)
+    assert len(search(web, "/instances", **here)[0]) == 2
+    assert web.http.get(f"{web.base_url}/studies?view=all").status_code == 400

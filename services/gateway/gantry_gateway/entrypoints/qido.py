@@ -1,14 +1,16 @@
 """QIDO-RS: the six search resources (PS3.18 10.6).
 
-Beside the standard's query parameters there are two: ``pagetoken``, which the ``Link`` header
-(RFC 8288, ``rel="next"``) of a page that does not hold all matches has for the next one, and
-``empty204``, for clients of earlier editions that want 204 where nothing is found.
+Beside the standard's query parameters there are three: ``pagetoken``, which the ``Link`` header
+(RFC 8288, ``rel="next"``) of a page that does not hold all matches has for the next one;
+``empty204``, for clients of earlier editions that want 204 where nothing is found; and
+``view=quality``, which shows administrators what rejection notes have taken out of the ordinary view.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlencode
 
 from gantry.access.v1.access_pb2 import ACCESS_KIND_SEARCH
@@ -31,6 +33,7 @@ from gantry_gateway.representations import MULTIPART, inner_type
 DICOM_JSON = "application/dicom+json"
 _JSON_TYPES = (DICOM_JSON, "application/json")
 _EMPTY_LIST = b"[]"
+_QUALITY_VIEW = "quality"
 # More than any form has, few enough to read at once.
 _MOST_PARAMETERS = 500
 
@@ -73,9 +76,10 @@ async def _search(request: Request, level: Level) -> Response:
         default_limit=parts.settings.search_default_limit,
         max_limit=parts.settings.search_maximum_limit,
     )
+    query = replace(parsed.query, shows_rejected=_shows_rejected(request, params))
     is_204_when_empty = _empty204(params, default=parts.settings.search_empty_204)
     note_access(request, parts, ACCESS_KIND_SEARCH, partition=partition_of(request), study_uid=study_uid)
-    page = await parts.index.search(parsed.query)
+    page = await parts.index.search(query)
     # Multipart cannot be empty (RFC 2046 5.1.1).
     if not page.documents and (as_xml or is_204_when_empty):
         answer = Response(status_code=204)
@@ -115,6 +119,17 @@ def _parameters(request: Request) -> Pairs:
         )
     except ValueError:
         raise BadRequest(f"a search has at most {_MOST_PARAMETERS} parameters") from None
+
+
+def _shows_rejected(request: Request, params: Pairs) -> bool:
+    """Tell whether the quality view is asked for. Raises ``BadRequest``, and what ``authorise`` does."""
+    view = dict(params).get("view")
+    if view is None:
+        return False
+    if view != _QUALITY_VIEW:
+        raise BadRequest(f"the only other view is {_QUALITY_VIEW}")
+    authorise(request, Action.ADMINISTER)
+    return True
 
 
 def _empty204(params: Pairs, *, default: bool) -> bool:

@@ -81,7 +81,7 @@ _URI = (
 _STORE_ANSWERS = (*_DICOM_JSON, "application/dicom+xml")
 _SEARCH = (
     *("accept", "limit", "offset", "pagetoken", "includefield"),
-    *("fuzzymatching", "emptyvaluematching", "multiplevaluematching", "empty204"),
+    *("fuzzymatching", "emptyvaluematching", "multiplevaluematching", "empty204", "view"),
 )
 _RENDER = ("accept", "annotation", "iccprofile", "quality", "viewport", "window")
 
