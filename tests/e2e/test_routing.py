@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 
+import httpx
 import pytest
 from gantry.routing.v1.routing_pb2 import JOB_STATE_DONE, JOB_STATE_WAITING
 from gantry_cli.__main__ import main
 from gantry_embedded.ports import free_port
 from gantry_routing.ledger import JobLedger
+from gantry_testing.dimse import Outgoing, store_all
 from gantry_testing.stack import Stack
 from gantry_testing.synthetic import generate_study
 from gantry_testing.waiting import wait_for
@@ -35,10 +37,11 @@ def route(stack, tmp_path):
     """Run the router with some routes; returns its process."""
     routers = []
 
-    def start(routes):
+    def start(routes, *, ready=True):
         file = tmp_path / "routes.json"
         file.write_text(json.dumps({"quiet_seconds": 1.0} | routes))
-        environment = stack.environment(free_port()) | {
+        port = free_port()
+        environment = stack.environment(port) | {
             "GANTRY_ROUTES_FILE": str(file),
             "GANTRY_ROUTES_SECONDS": "0.3",
         }
@@ -46,6 +49,9 @@ def route(stack, tmp_path):
             [sys.executable, "-P", "-m", "gantry_ingest", "route"], env=os.environ | environment
         )
         routers.append(router)
+        # The router listens from its start on; what ended before would be waited out.
+        if ready:
+            wait_for(lambda: is_ready(port), "the router", SECONDS)
         return router
 
     yield start
@@ -53,6 +59,13 @@ def route(stack, tmp_path):
         if router.poll() is None:
             router.terminate()
             assert router.wait(30) == 0
+
+
+def is_ready(port):
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def by_dimse(stack, port=None):
@@ -120,6 +133,25 @@ def test_studies_go_where_their_rules_say_and_the_job_tells_why(stack, route, ca
     }
 
 
+def test_a_released_association_makes_its_study_complete_sooner(stack, route):
+    study = generate_study(5, "SC", instances=2)
+    route(
+        {
+            "quiet_seconds": 600.0,
+            "released_quiet_seconds": 1.0,
+            "destinations": {"copy": {"kind": "stow", "url": stack.base_url("sooner")}},
+            "rules": [rule("to-copy", "copy", "ai", modalities=["OT"])],
+        }
+    )
+    items = [
+        Outgoing(each.sop_class_uid, each.sop_uid, each.transfer_syntax_uid, each.data_set) for each in study
+    ]
+    assert store_all(stack.peer_of("AI"), items) == [0, 0]
+    wait_for(lambda: found_in(stack, "sooner") == sops(study), "the study", SECONDS)
+    [job] = [job for job in jobs(stack, "ai") if job.rule == "to-copy"]
+    assert job.completion.associations_released
+
+
 def test_a_router_that_is_killed_goes_on_where_it_was(stack, route):
     study = generate_study(3, "SC", instances=150)
     routes = {
@@ -162,6 +194,6 @@ def test_a_destination_that_is_away_is_tried_again_and_holds_up_no_other(stack, 
 
 
 def test_routes_that_are_wrong_stop_the_router_with_a_word(stack, route, capfd):
-    router = route({"destinations": {}, "rules": [{"name": "r", "send_to": "nowhere"}]})
+    router = route({"destinations": {}, "rules": [{"name": "r", "send_to": "nowhere"}]}, ready=False)
     assert router.wait(30) != 0
     assert "which is no destination" in capfd.readouterr().err

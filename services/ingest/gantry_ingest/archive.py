@@ -137,6 +137,9 @@ class Archive(Entity):
         if self._calling.pop(association, None) is not None:
             self._publish()
         facts = association.facts
+        self.parts.transfers.ended(
+            association, released=facts.end is not None and facts.end.kind is EndKind.RELEASED
+        )
         kept: _Kept = association.keep or _Kept()
         evidence = Evidence(facts, kept.rejected)
         if evidence.is_failure:
@@ -180,19 +183,20 @@ async def _echo(archive: Archive, operation: Operation) -> Response:
 
 
 async def _store(archive: Archive, operation: Operation) -> Response:
-    association, command = operation.association, operation.command
+    association, command, caller = operation.association, operation.command, caller_of(operation)
     answer = await archive.parts.store_service.store(
         StoreRequest(
             sop_class_uid=command.affected_sop_class_uid or "",
             sop_instance_uid=command.affected_sop_instance_uid or "",
             transfer_syntax_uid=operation.context.transfer_syntax,
             take=lambda: operation.data,
-            caller=caller_of(operation),
+            caller=caller,
             called_ae_title=association.called_ae_title,
         )
     )
     if answer.object_key is not None:
         archive.parts.settling.note(association, answer.object_key)
+        archive.parts.transfers.note(association, caller.partition, answer.study_uid)
     return Response(answer.status)
 
 

@@ -14,6 +14,7 @@ from gantry_failures.ledger import FailureLedger
 from gantry_index.locks import COMMITMENT_REPORTS, AdvisoryLock
 from gantry_index.pools import IndexPool, Purpose, open_pool
 from gantry_index.reader import IndexReader
+from gantry_messaging.events import EventPublisher
 from gantry_messaging.publisher import IndexPublisher
 from gantry_messaging.verdicts import VerdictListener
 from gantry_objectstore.sealing import Sealer
@@ -32,6 +33,7 @@ from gantry_ingest.reporting import Reporter, ReportLoop
 from gantry_ingest.settings import IngestSettings
 from gantry_ingest.settling import Settling
 from gantry_ingest.store import StoreService
+from gantry_ingest.transfers import Transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class WorkerParts:
     spool: Spool
     store_service: StoreService
     settling: Settling
+    transfers: Transfers
     identities: Identities
     failures: FailureSpool
     committing: Committing
@@ -54,6 +57,7 @@ class WorkerParts:
     async def close(self) -> None:
         """Close what keeps records, the batch first."""
         await self.receiver.close()
+        await self.transfers.close()
         await self.committing.close()
         await self.failures.write()
         await self.access.close()
@@ -106,6 +110,7 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
         Spool(spool),
         StoreService(receiver, access, settings.gate_limits(), lambda: verdicts.reply_to),
         Settling(verdicts, receiver.hurry, seconds=settings.settle_seconds),
+        Transfers(EventPublisher(settings.redis_url, sealer)),
         Identities(access, settings.user_identity_token_url, required=settings.user_identity_required),
         FailureSpool(FailureLedger(objects, sealer)),
         Committing(

@@ -72,6 +72,7 @@ class StoreAnswer:
 
     status: int
     object_key: str | None = None
+    study_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class StoreService:
         self._note(principal, decision, caller.partition, reception)
         BYTES.inc(reception.size)
         status = COERCED if UID_ASSIGNED in reception.warnings else SUCCESS
-        return StoreAnswer(status, reception.object_key)
+        return StoreAnswer(status, reception.object_key, reception.study_instance_uid)
 
     async def _admit(self, request: StoreRequest, data_set: Buffer) -> Admission:
         admit = partial(
