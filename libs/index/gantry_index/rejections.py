@@ -26,10 +26,9 @@ _IS_TOUCHED = """EXISTS (
     SELECT 1 FROM rejection r WHERE r.partition = s.partition AND r.study_uid = s.study_uid OFFSET 0)"""
 
 _IS_SHOWN = {
-    Level.STUDY: "s.instance_count > (SELECT count(*) FROM rejected_instance x WHERE x.study_pk = s.id)",
-    Level.SERIES: "e.instance_count > (SELECT count(*) FROM rejected_instance x WHERE x.series_pk = e.id)",
-    Level.INSTANCE: """NOT EXISTS (
-        SELECT 1 FROM rejected_instance x WHERE x.study_pk = s.id AND x.sop_uid = i.sop_uid)""",
+    Level.STUDY: "s.instance_count > rejected_in_study(s.id)",
+    Level.SERIES: "e.instance_count > rejected_in_series(e.id)",
+    Level.INSTANCE: "NOT is_rejected(s.id, i.sop_uid)",
 }
 
 
@@ -39,14 +38,7 @@ def shown(level: Level) -> str:
 
 
 # What an ordinary answer says of a study with rejected instances; no row for other studies.
-_VISIBLE = f"""LEFT JOIN LATERAL (
-    SELECT count(DISTINCT i.series_pk)::int AS series_count, count(*)::int AS instance_count,
-           array_agg(DISTINCT e.modality) FILTER (WHERE e.modality IS NOT NULL) AS modalities,
-           array_agg(DISTINCT i.sop_class_uid) AS sop_classes
-    FROM instance i JOIN series e ON e.id = i.series_pk
-    WHERE {_IS_TOUCHED} AND i.study_pk = s.id AND {_IS_SHOWN[Level.INSTANCE]}
-    HAVING count(*) > 0
-) v ON true"""  # noqa: S608
+_VISIBLE = f"LEFT JOIN LATERAL (SELECT * FROM shown_of_study(s.id) WHERE {_IS_TOUCHED}) v ON true"  # noqa: S608
 _STUDY_NUMBERS = ("modalities", "sop_classes", "series_count", "instance_count")
 
 
