@@ -20,7 +20,7 @@ FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3)
 PATIENT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
-J2K = "1.2.840.10008.1.2.4.90"
+RLE = "1.2.840.10008.1.2.5"
 VERIFICATION = "1.2.840.10008.1.1"
 
 
@@ -28,7 +28,7 @@ VERIFICATION = "1.2.840.10008.1.1"
 def study(stack):
     """Four CT slices, two of them compressed."""
     plain = generate_study(4711, "CT", instances=4)
-    compressed = generate_study(4711, "CT", instances=4, transfer_syntax=J2K)
+    compressed = generate_study(4711, "CT", instances=4, transfer_syntax=RLE)
     instances = [*plain[:2], *compressed[2:]]
     items = [
         Outgoing(each.sop_class_uid, each.sop_uid, each.transfer_syntax_uid, each.data_set)
@@ -248,9 +248,9 @@ def test_what_the_peer_does_not_take_as_stored_is_decompressed_for_it(stack, stu
 
 def test_what_the_peer_takes_as_stored_is_not_touched(stack, study):
     key = identifier("STUDY", StudyInstanceUID=study[0].StudyInstanceUID)
-    _, _, received = get(stack, key, (CT, J2K), (CT, EXPLICIT))
+    _, _, received = get(stack, key, (CT, RLE), (CT, EXPLICIT))
     assert {received[each.SOPInstanceUID][0] for each in study[:2]} == {EXPLICIT}
-    assert {received[each.SOPInstanceUID][0] for each in study[2:]} == {J2K}
+    assert {received[each.SOPInstanceUID][0] for each in study[2:]} == {RLE}
 
 
 def test_without_the_role_nothing_is_sent_and_all_is_told(stack, study):
@@ -276,7 +276,7 @@ class Receiver:
     def __init__(self, port, *contexts, then=lambda number, event: 0):
         self.requests = []
         entity = AE("DEST")
-        for context in contexts or ((CT, [EXPLICIT, J2K]),):
+        for context in contexts or ((CT, [EXPLICIT, RLE]),):
             entity.add_supported_context(*context)
 
         def take(event):
