@@ -1,15 +1,19 @@
-"""``python -m gantry_storage worker|replay``."""
+"""``python -m gantry_storage worker|replay|rebuild``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from datetime import UTC, datetime
 
 from gantry_objectstore.keys import check_partition
 
 from gantry_storage.entrypoints import replay, worker
 from gantry_storage.settings import StorageSettings
+
+# Before any batch, with the slack of a replay.
+BEGINNING = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 def main() -> None:
@@ -18,6 +22,10 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("worker", help="sweep until told to stop")
     command = commands.add_parser("replay", help="index again what the index lost")
+    anew = commands.add_parser("rebuild", help="index everything that the bucket holds, into an empty index")
+    anew.add_argument("--until", type=_moment, help="ISO 8601; the index as it was then")
+    anew.add_argument("--window", type=_count, default=16, help="chunks of 64 under way at a time (16)")
+    anew.add_argument("--partition", type=check_partition, help="only this partition")
     command.add_argument("--since", type=_moment, required=True, help="ISO 8601; without an offset in UTC")
     command.add_argument("--partition", type=check_partition, help="only this partition")
     arguments = parser.parse_args()
@@ -25,10 +33,25 @@ def main() -> None:
     if arguments.command == "worker":
         worker.run(settings)
         return
-    report = replay.run(settings, arguments.since, arguments.partition)
+    begun = time.monotonic()
+    if arguments.command == "rebuild":
+        report = replay.run(
+            settings, BEGINNING, arguments.partition, until=arguments.until, window=arguments.window
+        )
+    else:
+        report = replay.run(settings, arguments.since, arguments.partition)
+    seconds = time.monotonic() - begun
     sys.stdout.write(
         f"{report.manifests} manifests with {report.lines} lines; {report.replayed} had no verdict\n"
+        f"{seconds:.1f} s, {report.replayed / seconds:.0f} instances/s\n"
     )
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("at least one")
+    return count
 
 
 def _moment(text: str) -> datetime:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 
 from gantry_dicom.errors import NotFound
 from gantry_objectstore.amendments import read_amendment
@@ -77,17 +78,21 @@ class Amendments:
         AMENDMENTS_WAITING.set(staying)
         return staying
 
-    async def replay(self, partition: str | None = None) -> int:
+    async def replay(self, partition: str | None = None, until: datetime | None = None) -> int:
         """Ask for every amendment there is and wait until the index has them; returns their number.
 
         For an index that is older than the bucket, or new: it must know what is hidden before
-        it is told of receptions. Raises ``Unavailable``.
+        it is told of receptions. With ``until`` only what was decided before that moment.
+        Raises ``Unavailable``.
         """
         newest: dict[tuple[str, str], AmendmentKey] = {}
         async for place in self._all(partition):
             known = newest.get((place.partition, place.scope))
             if known is None or known.revision < place.revision:
                 newest[place.partition, place.scope] = place
+        if until is not None:
+            found = [await self._newest_before(place, until) for place in newest.values()]
+            newest = {(place.partition, place.scope): place for place in found if place is not None}
         places = [place for place in newest.values() if await self._is_believed(place)]
         for first in range(0, len(places), WINDOW):
             await self._wait_for(places[first : first + WINDOW])
@@ -105,6 +110,21 @@ class Amendments:
                 for place in missing:
                     await self._ask(place)
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _newest_before(self, place: AmendmentKey, until: datetime) -> AmendmentKey | None:
+        """Return the last of a study's amendments that was made before ``until``."""
+        limit = until.timestamp() * 1_000_000
+        for revision in range(place.revision, 0, -1):
+            key = amendment_key(place.partition, place.scope, revision)
+            try:
+                amendment = await read_amendment(self._store, key, self._sealer)
+            except (NotFound, BadSeal):
+                BROKEN.labels("amendment").inc()
+                log.exception("amendment_refused", object_key=key)
+                continue
+            if amendment.made_at_us < limit:
+                return AmendmentKey(place.partition, place.scope, revision)
+        return None
 
     async def _is_believed(self, place: AmendmentKey) -> bool:
         for revision in range(1, place.revision + 1):

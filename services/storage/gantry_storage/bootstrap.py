@@ -57,7 +57,9 @@ class Parts:
         await self.store.close()
 
 
-def make_parts(settings: StorageSettings, *, store: ObjectStore | None = None) -> Parts:
+def make_parts(
+    settings: StorageSettings, *, store: ObjectStore | None = None, replay_window: int = 16
+) -> Parts:
     """Return the parts; nothing is connected yet. ``store`` stands in for the one of the settings."""
     sealer = Sealer.from_text(settings.seal_keys)
     if store is None:
@@ -115,5 +117,5 @@ def make_parts(settings: StorageSettings, *, store: ObjectStore | None = None) -
         commitments=Commitments(store, Ledger(store, sealer), Verifier(store, IndexReader(pool))),
         failures=FailureLedger(store, sealer),
         route_jobs=JobLedger(store, sealer),
-        replay=Replay(store, sealer, undecided, send_chunk, amendments.replay),
+        replay=Replay(store, sealer, undecided, send_chunk, amendments.replay, window=replay_window),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
@@ -42,8 +42,8 @@ T = TypeVar("T")
 Undecided = Callable[[Iterable[str]], Awaitable[set[str]]]
 # Sends the task for a manifest's lines: key, first line, number of lines.
 SendChunk = Callable[[str, int, int], Awaitable[bool]]
-# Brings every amendment of a partition, or of all, into the index first.
-ReplayAmendments = Callable[[str | None], Awaitable[int]]
+# Brings every amendment of a partition, or of all, made before a moment, into the index first.
+ReplayAmendments = Callable[[str | None, datetime | None], Awaitable[int]]
 
 
 @dataclass(slots=True)
@@ -89,29 +89,46 @@ class Replay:
         self._window = window
         self._under_way: list[_Chunk] = []
 
-    async def run(self, since: datetime, partition: str | None = None) -> ReplayReport:
+    async def run(
+        self, since: datetime, partition: str | None = None, *, until: datetime | None = None
+    ) -> ReplayReport:
         """Replay every manifest of batches since ``since`` (with an hour's slack) until all is decided.
+
+        With ``until`` nothing that was received, and nothing that was decided by people, at or
+        after that moment: for an index as it was then.
 
         Waits out an unreachable database, store or Redis. Ends when every expected line has
         a verdict.
         """
         report = ReplayReport()
         # What is hidden must be known before its receptions are.
-        report.amended = await self._patiently(self._replay_amendments, partition)
+        begun = time.monotonic()
+        report.amended = await self._patiently(self._replay_amendments, partition, until)
         async for key in self._keys(since - SLACK, partition):
             manifest = await self._patiently(self._read, key)
             if manifest is None:
                 continue
             report.manifests += 1
             report.lines += len(manifest.receptions)
-            for chunk in await self._patiently(self._chunks, key, manifest):
+            for chunk in await self._patiently(self._chunks, key, manifest, until):
                 await self._send_when_room(chunk)
                 report.replayed += len(chunk.object_keys)
             if report.manifests % 100 == 0:
-                log.info("replay_progress", count=report.manifests, replayed=report.replayed, object_key=key)
+                log.info(
+                    "replay_progress",
+                    count=report.manifests,
+                    replayed=report.replayed,
+                    per_second=_rate(report, begun),
+                    object_key=key,
+                )
         while self._under_way:
             await self._settle()
-        log.info("replay_ended", count=report.manifests, replayed=report.replayed)
+        log.info(
+            "replay_ended",
+            count=report.manifests,
+            replayed=report.replayed,
+            per_second=_rate(report, begun),
+        )
         return report
 
     async def _keys(self, since: datetime, partition: str | None) -> AsyncIterator[str]:
@@ -137,12 +154,12 @@ class Replay:
             log.exception("manifest_refused")
             return None
 
-    async def _chunks(self, key: str, manifest: Manifest) -> list[_Chunk]:
+    async def _chunks(self, key: str, manifest: Manifest, until: datetime | None) -> list[_Chunk]:
         """Return the chunks of a manifest that hold an undecided line."""
         chunks = []
         undecided = await self._undecided([line.object_key for line in expected(manifest)])
-        for first in range(0, len(manifest.receptions), CHUNK):
-            lines = manifest.receptions[first : first + CHUNK]
+        for first, count in _cuts(manifest.receptions, until):
+            lines = manifest.receptions[first : first + count]
             keys = [line.object_key for line in lines if line.object_key in undecided]
             keys = [key for key in keys if not await self._is_void(key, lines)]
             if keys:
@@ -195,6 +212,27 @@ class Replay:
             except Unavailable as error:
                 log.warning("replay_paused", reason=error.detail)
                 await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _cuts(lines: Sequence[Reception], until: datetime | None) -> Iterator[tuple[int, int]]:
+    """Yield first line and number of lines of every chunk, with no line received at ``until`` or later."""
+    if until is None:
+        yield from ((first, min(CHUNK, len(lines) - first)) for first in range(0, len(lines), CHUNK))
+        return
+    limit = until.timestamp() * 1_000_000
+    first = 0
+    while first < len(lines):
+        count = 0
+        while count < CHUNK and first + count < len(lines) and lines[first + count].received_at_us < limit:
+            count += 1
+        if count:
+            yield first, count
+        # Lines stand in the order of their objects, which need not be that of their reception.
+        first += count or 1
+
+
+def _rate(report: ReplayReport, begun: float) -> float:
+    return round(report.replayed / max(time.monotonic() - begun, 1e-6), 1)
 
 
 def _is_since(key: str, since: datetime) -> bool:

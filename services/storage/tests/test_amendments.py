@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from gantry.amendment.v1.amendment_pb2 import AMENDMENT_KIND_HIDE, Amendment
 from gantry_objectstore.amendments import write_amendment
@@ -60,8 +62,10 @@ def quick(monkeypatch):
     monkeypatch.setattr(module, "ASK_AGAIN_SECONDS", 0.05)
 
 
-async def write(store, sealer, study="1.2.3", partition="main"):
+async def write(store, sealer, study="1.2.3", partition="main", made_at=None):
     record = Amendment(partition=partition, study_instance_uid=study, kind=AMENDMENT_KIND_HIDE)
+    if made_at is not None:
+        record.made_at_us = round(made_at.timestamp() * 1e6)
     return await write_amendment(store, record, sealer)
 
 
@@ -135,3 +139,12 @@ async def test_a_replay_brings_all_of_them_and_passes_over_what_is_forged(store,
     index.asked.clear()
     assert await amendments.replay("other") == 1
     assert index.asked == []
+
+
+async def test_an_index_of_a_moment_gets_what_was_decided_before_it(store, sealer, index, amendments):
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    for days in (-2, -1, 1):
+        await write(store, sealer, made_at=moment + timedelta(days=days))
+    await write(store, sealer, "1.2.4", made_at=moment)
+    assert await amendments.replay(until=moment) == 1
+    assert index.applied == {("main", amendment_scope("1.2.3")): 2}

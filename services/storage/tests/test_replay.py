@@ -70,7 +70,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(replay, "RESEND_SECONDS", 0.05)
 
 
-async def no_amendments(_partition):
+async def no_amendments(_partition, _until):
     return 0
 
 
@@ -154,3 +154,32 @@ async def test_outages_of_the_database_are_waited_out(store, sealer):
     index.down = 3
     await replay_of(store, sealer, index).run(NOW)
     assert index.decided == set(keys)
+
+
+async def test_an_index_of_a_moment_lacks_what_came_later(store, sealer):
+    index = Index()
+    batch = BatchIds(NOW.timestamp).new()
+    lines = [
+        Reception(
+            object_key=object_key("main", batch, ordinal),
+            batch=batch,
+            ordinal=ordinal,
+            outcome=Outcome.OUTCOME_ACKNOWLEDGED,
+            # Every third comes after the moment.
+            received_at_us=round(NOW.timestamp() * 1e6) + (1 if ordinal % 3 == 0 else -1),
+        )
+        for ordinal in range(1, 8)
+    ]
+    await write_manifest(store, Manifest(batch=batch, partition="main", receptions=lines), sealer)
+    keys = index.knows([line.object_key for line in lines])
+    asked = []
+
+    async def amendments(partition, until):
+        asked.append((partition, until))
+        return 0
+
+    whole = Replay(store, sealer, index.undecided, index.send, amendments)
+    report = await whole.run(NOW - timedelta(days=1), until=NOW)
+    assert index.decided == {key for number, key in enumerate(keys, 1) if number % 3}
+    assert report.replayed == 5
+    assert asked == [(None, NOW)]
