@@ -46,6 +46,16 @@ def study(stack):
     return slices
 
 
+def outgoing(file):
+    admission = admit(file)
+    return Outgoing(
+        admission.sop_class_uid,
+        admission.sop_instance_uid,
+        admission.transfer_syntax_uid,
+        file[admission.data_set_offset :],
+    )
+
+
 def identifier(level, **keys):
     made = Dataset()
     made.QueryRetrieveLevel = level
@@ -151,6 +161,46 @@ def test_a_search_below_the_study_needs_no_parents_where_it_is_relational(stack,
     assert found.PatientName == study[0].PatientName
 
 
+def test_names_are_matched_roughly_where_that_was_agreed_on(stack, study):
+    family = str(study[0].PatientName).partition("^")[0]
+    # Two letters changed places.
+    key = identifier(
+        "STUDY",
+        StudyInstanceUID=study[0].StudyInstanceUID,
+        PatientName=family[:2] + family[3] + family[2] + family[4:] + "*",
+    )
+    assert search(stack, key) == []
+    key.PatientName = str(key.PatientName).removesuffix("*")
+    assert len(search(stack, key, extended=[(FIND, b"\1\1\1")])) == 1
+
+
+def test_a_search_of_several_pages_gives_each_match_once_and_can_be_cancelled(stack):
+    items = []
+    for seed in range(6):
+        for each in generate_study(77_000 + seed, "SR", instances=1):
+            template = pydicom.dcmread(BytesIO(each.data))
+            for n in range(100):
+                template.SOPInstanceUID = f"{each.sop_uid[:50]}.{n}"
+                template.file_meta.MediaStorageSOPInstanceUID = template.SOPInstanceUID
+                out = BytesIO()
+                template.save_as(out)
+                items.append(outgoing(out.getvalue()))
+    before = stack.count("instance")
+    assert set(store_all(stack.peer, items)) == {0}
+    stack.wait_indexed(before + len(items))
+    key = identifier("IMAGE", Modality="SR", SOPInstanceUID="")
+    with associate(stack, FIND, extended=[(FIND, b"\1")]) as association:
+        found = [each.SOPInstanceUID for each in matches(association.send_c_find(key, FIND))]
+        assert len(found) == len(set(found)) >= 600
+        answers = association.send_c_find(key, FIND, msg_id=9)
+        next(answers)
+        association.send_c_cancel(9, query_model=FIND)
+        statuses = [status.Status for status, _ in answers]
+        assert statuses[-1] == 0xFE00
+        assert len(statuses) < 600
+        assert association.send_c_echo().Status == 0
+
+
 def test_keys_that_are_not_supported_are_told_with_every_match(stack, study):
     key = identifier("STUDY", StudyInstanceUID=study[0].StudyInstanceUID, KVP="120")
     with associate(stack, FIND) as association:
@@ -183,16 +233,7 @@ _KEYS = st.fixed_dictionaries(
 def population(stack, study):
     items = []
     for seed, modality in enumerate(["CT", "MR", "US", "DX", "CT", "MR"], 900):
-        for each in generate_study(seed, modality, instances=1):
-            admission = admit(each.data)
-            items.append(
-                Outgoing(
-                    admission.sop_class_uid,
-                    admission.sop_instance_uid,
-                    admission.transfer_syntax_uid,
-                    each.data[admission.data_set_offset :],
-                )
-            )
+        items += [outgoing(each.data) for each in generate_study(seed, modality, instances=1)]
     before = stack.count("instance")
     assert set(store_all(stack.peer, items)) == {0}
     stack.wait_indexed(before + len(items))

@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gantry_dicom.attributes import LEVELS, level_of
-from gantry_dicom.errors import BadRequest
 from gantry_dicom.identifiers import Identifier, Key, MismatchedIdentifier
 from gantry_dicom.information_models import UNIQUE_KEYS, Model
 from gantry_dicom.query import Condition, Exact, Include, Level, Query, Tag, TagPath, UidList
@@ -46,6 +45,7 @@ class FindOptions:
 
     relational: bool = False
     combined_date_times: bool = False
+    fuzzy_names: bool = False
     empty_values: bool = False
     multiple_values: bool = False
 
@@ -124,6 +124,7 @@ def _matching(level: Level, key: Key, options: FindOptions) -> tuple[Condition, 
         key.text,
         empty_values=options.empty_values,
         multiple_values=options.multiple_values,
+        fuzzy=options.fuzzy_names,
     )
 
 
@@ -176,10 +177,3 @@ def _below(query: Query, parents: dict[Level, str], requested: Iterable[Tag]) ->
         include=Include(tags=frozenset(tags - RETURNED[level])),
         include_parents=needs_parents,
     )
-
-
-def page_of(request: FindRequest, offset: int) -> Query:
-    """Return the search for the matches from ``offset`` on. Raises ``BadRequest`` beyond all bounds."""
-    if offset >= 2**31:
-        raise BadRequest("there are more matches than can be given")
-    return replace(request.query, offset=offset)

@@ -16,7 +16,7 @@ from gantry_dimse.negotiation import ExtendedNegotiation
 
 # What we can do, in the order of the bytes.
 _OFFERED: Mapping[Retrieval, tuple[bool, ...]] = {
-    Retrieval.FIND: (True, True, False, False, False, True, True),
+    Retrieval.FIND: (True, True, True, False, False, True, True),
     Retrieval.MOVE: (True, False),
     Retrieval.GET: (True, False),
 }
@@ -42,6 +42,7 @@ def find_options(association: Association, sop_class_uid: str) -> FindOptions:
     return FindOptions(
         relational=agreed[0:1] == b"\1",
         combined_date_times=agreed[1:2] == b"\1",
+        fuzzy_names=agreed[2:3] == b"\1",
         empty_values=agreed[5:6] == b"\1",
         multiple_values=agreed[6:7] == b"\1",
     )

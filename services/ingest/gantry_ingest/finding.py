@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gantry.access.v1.access_pb2 import ACCESS_KIND_SEARCH
 from gantry_access.assembly import Access
-from gantry_dicom.find_answer import Match, answer, first_value, match
-from gantry_dicom.find_identifier import FindRequest, find_request, page_of
+from gantry_dicom.find_answer import Match, answer, match
+from gantry_dicom.find_identifier import FindRequest, find_request
 from gantry_dicom.identifiers import read_identifier
-from gantry_dicom.information_models import UNIQUE_KEYS
-from gantry_dicom.query import Level
 from gantry_dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from gantry_dimse.entity import Operation, Response
 from gantry_dimse.statuses import CANCELLED, PENDING, PENDING_WITH_UNSUPPORTED_KEYS, SUCCESS
@@ -27,7 +25,6 @@ from gantry_ingest.recording import recorded
 _PAGE = 500
 # Matches after which whatever else has come is looked at, a cancel among it.
 _BREATH = 8
-_ISSUER_OF_PATIENT_ID = 0x00100021
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +71,12 @@ class Finding:
         return Response(SUCCESS)
 
     async def _matches(self, request: FindRequest) -> AsyncIterator[Match]:
-        """Yield the matches, each once: what arrives meanwhile moves those behind it to a later page."""
-        level, offset = request.query.level, 0
-        seen: set[int] = set()
+        """Yield the matches, a page in memory at a time; each page begins where the last one ended."""
+        query = request.query
         while True:
-            page = await self.index.search(page_of(request, offset))
+            page = await self.index.search(query)
             for document in page.documents:
-                found = match(document)
-                identity = hash(_identity(level, found))
-                if identity not in seen:
-                    seen.add(identity)
-                    yield found
-            offset += len(page.documents)
-            if not page.remaining or not page.documents:
+                yield match(document)
+            if not page.remaining or page.end is None:
                 return
-
-
-def _identity(level: Level, found: Match) -> tuple[str, ...]:
-    unique = first_value(found, UNIQUE_KEYS[level])
-    return (unique, first_value(found, _ISSUER_OF_PATIENT_ID)) if level is Level.PATIENT else (unique,)
+            query = replace(query, after=page.end)

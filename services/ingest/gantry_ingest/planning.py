@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from gantry_dicom.find_answer import first_value, match
 from gantry_dicom.information_models import UNIQUE_KEYS
@@ -62,16 +63,15 @@ async def _studies(index: IndexReader, partition: str, keys: RetrieveKeys) -> As
     elif keys.series_uids:
         level = Level.SERIES
         conditions.append(UidList((UNIQUE_KEYS[Level.SERIES],), keys.series_uids))
-    offset, seen = 0, set[str]()
+    seen = set[str]()
+    query = Query(level, partition, conditions=tuple(conditions), include_parents=True, limit=_PAGE)
     while True:
-        query = Query(level, partition, conditions=tuple(conditions), include_parents=True,
-                      limit=_PAGE, offset=offset)  # fmt: skip
         page = await index.search(query)
         for document in page.documents:
             study_uid = first_value(match(document), UNIQUE_KEYS[Level.STUDY])
             if study_uid not in seen:
                 seen.add(study_uid)
                 yield study_uid
-        offset += len(page.documents)
-        if not page.remaining or not page.documents:
+        if not page.remaining or page.end is None:
             return
+        query = replace(query, after=page.end)
