@@ -135,3 +135,35 @@ def _all_instances(web):
         found += page
         if len(page) < 500:
             return set(found)
+
+
+def test_findscu_getscu_and_movescu_get_what_storescu_stored(stack, dcmtk_program, tmp_path, move_port):
+    instances = generate_study(925_000, "CT", instances=3, transfer_syntax=JPEG2000Lossless)
+    files = []
+    for n, instance in enumerate(instances):
+        files.append(tmp_path / f"{n}.dcm")
+        files[-1].write_bytes(instance.data)
+    storescu(dcmtk_program, stack, "GANTRY", PROPOSALS[JPEG2000Lossless], files)
+    study_uid = instances[0].study_uid
+    with stack.web() as web:
+        missing = partial(_missing, web, study_uid, {instance.sop_uid for instance in instances})
+        wait_for(lambda: not missing(), "the study to be found")
+    peer = stack.peer
+    common = ("-v", "-S", "-aec", peer.called_ae_title, "-k", f"StudyInstanceUID={study_uid}")
+    printed = run(
+        dcmtk_program("findscu"), *common, "-k", "QueryRetrieveLevel=STUDY", "-k",
+        "NumberOfStudyRelatedInstances", peer.host, peer.port,
+    )  # fmt: skip
+    assert "[3 ]" in printed
+    got, moved = tmp_path / "got", tmp_path / "moved"
+    got.mkdir()
+    moved.mkdir()
+    # It takes no compressed CT unless told so: what it gets was decoded.
+    run(dcmtk_program("getscu"), *common, "-k", "QueryRetrieveLevel=STUDY", "-od", got, peer.host, peer.port)
+    assert len(list(got.iterdir())) == 3
+    run(
+        dcmtk_program("movescu"), *common, "-k", "QueryRetrieveLevel=STUDY", "-aem", "DEST", "+P", move_port,
+        "-od", moved, peer.host, peer.port,
+    )  # fmt: skip
+    assert len(list(moved.iterdir())) == 3
+    assert [file.name for file in sorted(got.iterdir())] == [file.name for file in sorted(moved.iterdir())]
