@@ -45,6 +45,10 @@ def _run(options: argparse.Namespace) -> int:
             from gantry_cli.viewer import fetch_viewer
 
             return fetch_viewer(options.tools, optional=options.optional)
+        case "rebuild":
+            from gantry_cli.rebuild import rebuild
+
+            return rebuild(options)
         case "up" | "demo":
             return _start(options)
     return _talk(options)

@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     _dimse(commands.add_parser("dimse", help="what devices meet at the DIMSE port"), shared)
     _audit(commands.add_parser("audit", help="who did what to whose images"), shared)
     _conformance(commands.add_parser("conformance", help="what DICOM PS3.18 asks of a server"), shared)
+    _rebuild(commands.add_parser("rebuild", parents=[state], help="make the index anew from the bucket"))
     _viewer(commands.add_parser("viewer", help="the web viewer's files"))
     return whole
 
@@ -219,6 +220,23 @@ def _conformance(parser: argparse.ArgumentParser, shared: list[argparse.Argument
     run.add_argument("--only", default="", metavar="IDS", help="such as Q12,W or C")
 
 
+def _rebuild(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make the index anew from the bucket, in a database beside the one in use, while the archive serves."
+        " The archive is the one that the environment names to its services, or the stack of --state."
+    )
+    parser.add_argument("--database", default="", metavar="NAME", help="the new one (default: INDEX_rebuilt)")
+    parser.add_argument("--processes", type=_count, default=2, metavar="N", help="that index (2)")
+    parser.add_argument("--partition", default="", metavar="NAME", help="only this one")
+    parser.add_argument(
+        "--until", type=_moment, metavar="TIME", help="the index as it was then, to look at (ISO 8601)"
+    )
+    parser.add_argument("--switch", action="store_true", help="put it in the place of the one in use")
+    parser.add_argument(
+        "--queue", default="", metavar="URL", help="of the tasks (default: database 15 of GANTRY_REDIS_URL)"
+    )
+
+
 def _viewer(parser: argparse.ArgumentParser) -> None:
     fetch = _actions(parser).add_parser("fetch", help="fetch and prepare them, unless they are there")
     fetch.add_argument("--tools", type=Path, default=Path(".gantry-tools"), metavar="DIR", help="where to")
@@ -234,6 +252,13 @@ def _takes_grants(*parsers: argparse.ArgumentParser) -> None:
             metavar="ROLE@PARTITION",
             help="such as clinician@main or admin@*; more than one may be given",
         )
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("at least one")
+    return count
 
 
 def _port(text: str) -> int:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Self
 
 import psycopg
 from psycopg import sql
@@ -16,7 +17,7 @@ from gantry_embedded.errors import CannotRun, NotReady
 from gantry_embedded.files import package_folder, private_folder, secret
 from gantry_embedded.ports import LOOPBACK, remembered_port
 from gantry_embedded.process import Account, ChildProcess, ProcessSpec
-from gantry_embedded.server import Server
+from gantry_embedded.server import Server, recalled
 
 SUPERUSER = "gantry"
 # PostgreSQL refuses to run as root; this account exists on every Linux system.
@@ -63,6 +64,14 @@ class PostgresServer(Server):
         self.password = secret(self.folder / "password")
         if not (self.data_folder / "PG_VERSION").exists():
             self._initialise()
+
+    def recall(self) -> Self:
+        """Know port and password of a server that another process runs; nothing is chosen or written.
+
+        Raises ``CannotRun`` when the folder holds none.
+        """
+        self.port, self.password = recalled(self.folder, "postgres")
+        return self
 
     def _initialise(self) -> None:
         if self.data_folder.exists():  # an initdb that did not finish

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gantry_embedded.errors import CannotRun
 from gantry_embedded.process import ChildProcess, ProcessSpec
 
 
@@ -74,3 +76,15 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def recalled(folder: Path, name: str) -> tuple[int, str]:
+    """Return port and password of the server ``name`` that has been started in ``folder``.
+
+    Raises ``CannotRun`` when the folder holds none.
+    """
+    try:
+        ports: dict[str, int] = json.loads((folder / "ports.json").read_text())
+        return ports[name], (folder / "password").read_text().strip()
+    except (FileNotFoundError, KeyError) as error:
+        raise CannotRun(f"{folder} holds no server {name}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import Self
 
 import redis
 from redis.backoff import NoBackoff
@@ -13,7 +14,7 @@ from redis.retry import Retry
 from gantry_embedded.files import package_folder, private_folder, secret, write_private
 from gantry_embedded.ports import LOOPBACK, remembered_port
 from gantry_embedded.process import ProcessSpec
-from gantry_embedded.server import Server
+from gantry_embedded.server import Server, recalled
 
 CONFIGURATION = """\
 bind {host}
@@ -60,6 +61,14 @@ class ValkeyServer(Server):
                 append_only="yes" if self._durable else "no",
             ),
         )
+
+    def recall(self) -> Self:
+        """Know port and password of a server that another process runs; nothing is chosen or written.
+
+        Raises ``CannotRun`` when the folder holds none.
+        """
+        self.port, self.password = recalled(self.folder, "valkey")
+        return self
 
     def spec(self) -> ProcessSpec:
         """Return how to run the server."""

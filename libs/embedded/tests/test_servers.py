@@ -149,3 +149,10 @@ def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path):
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
     wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_running_postgres_and_valkey_are_known_from_their_folders(postgres_server, valkey_server, tmp_path):
+    assert PostgresServer(postgres_server.folder).recall().dsn == postgres_server.dsn
+    assert ValkeyServer(valkey_server.folder).recall().url == valkey_server.url
+    with pytest.raises(CannotRun, match="no server postgres"):
+        PostgresServer(tmp_path).recall()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import psycopg
 from gantry_dicom.errors import BadRequest, Conflict, NotFound, Unavailable
@@ -23,14 +24,21 @@ log = get_logger(__name__)
 # A database that every cluster has, to stand in while others are renamed.
 _MAINTENANCE = "postgres"
 _CONNECT_TIMEOUT = 5
+_SCHEMES = ("postgresql", "postgres")
 # PostgreSQL cuts names at 63 bytes; the time that is appended to one takes 16.
 _NAME_LIMIT = 63 - 16
 
 
 def sibling(dsn: str, name: str) -> str:
-    """Return the connection string of another database of the same cluster. Raises ``BadRequest``."""
-    _database_of(dsn)
-    return make_conninfo(dsn, dbname=name)
+    """Return the connection string of another database of the same cluster.
+
+    A URL, as every service takes it. Raises ``BadRequest`` when ``dsn`` is none.
+    """
+    database_of(dsn)
+    parts = urlsplit(dsn)
+    if parts.scheme not in _SCHEMES:
+        raise BadRequest("the connection string must be a postgresql:// URL")
+    return parts._replace(path=f"/{quote(name, safe='')}").geturl()
 
 
 def ensure_database(dsn: str) -> bool:
@@ -38,7 +46,7 @@ def ensure_database(dsn: str) -> bool:
 
     Raises ``BadRequest`` for a name that cannot be, and ``Unavailable``.
     """
-    name = _database_of(dsn)
+    name = database_of(dsn)
     with _maintenance(dsn) as connection:
         if _exists(connection, name):
             return False
@@ -55,7 +63,7 @@ def switch(dsn: str, fresh: str) -> str:
     been told: its events go first, or everything would be sent on and announced once more.
     Raises ``BadRequest``, ``NotFound`` (one of them is not there), ``Conflict`` and ``Unavailable``.
     """
-    name = _database_of(dsn)
+    name = database_of(dsn)
     if fresh == name:
         raise BadRequest("a database does not take its own place")
     kept = f"{name}_{datetime.now(UTC):%Y%m%dT%H%M%S}"
@@ -107,7 +115,8 @@ def _exists(connection: psycopg.Connection[Any], name: str) -> bool:
     return row is not None
 
 
-def _database_of(dsn: str) -> str:
+def database_of(dsn: str) -> str:
+    """Return the name of the database of a connection string. Raises ``BadRequest`` without a fitting one."""
     try:
         name = conninfo_to_dict(dsn).get("dbname")
     except psycopg.ProgrammingError as error:

@@ -62,3 +62,10 @@ def test_without_a_new_index_the_one_in_use_stays(index_dsn):
 def test_a_name_that_is_no_index_is_refused(dsn):
     with pytest.raises(BadRequest):
         ensure_database(dsn)
+
+
+def test_another_database_is_named_by_a_url_as_services_take_it():
+    dsn = "postgresql://me:secret@db:5432/index?sslmode=require"
+    assert sibling(dsn, "a/b") == "postgresql://me:secret@db:5432/a%2Fb?sslmode=require"
+    with pytest.raises(BadRequest):
+        sibling("host=db dbname=index", "other")
