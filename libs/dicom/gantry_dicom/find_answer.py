@@ -10,6 +10,7 @@ import struct
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -35,6 +36,8 @@ _LONGEST_DS = 16
 Element = Mapping[str, Any]
 Match = Mapping[str, Element]
 """The attributes of a match, as DICOM JSON has them."""
+Layout = tuple[tuple[Tag, str, frozenset[TagPath]], ...]
+"""Tags in their order, each with its name in DICOM JSON and the paths wanted inside of it."""
 
 
 class _NotExpressible(GantryError):
@@ -55,12 +58,12 @@ def answer(found: Match, request: FindRequest, retrieve_ae_title: str, *, explic
         f"{_RETRIEVE_AE_TITLE:08X}": {"vr": "AE", "Value": [retrieve_ae_title]},
         f"{QUERY_RETRIEVE_LEVEL:08X}": {"vr": "CS", "Value": [level]},
     }
-    paths = request.requested | {(_RETRIEVE_AE_TITLE,), (QUERY_RETRIEVE_LEVEL,)}
+    layout = _layout(request.requested)
     asked = request.identifier.specific_character_set
     try:
-        return _Writer(explicit, asked).data_set(elements, paths)
+        return _Writer(explicit, asked).data_set(elements, layout)
     except _NotExpressible:
-        return _Writer(explicit, UTF_8).data_set(elements, paths)
+        return _Writer(explicit, UTF_8).data_set(elements, layout)
 
 
 def first_value(found: Match, tag: Tag) -> str:
@@ -73,17 +76,14 @@ class _Writer:
     explicit: bool
     specific_character_set: bytes
 
-    def data_set(self, elements: Mapping[str, Element], paths: frozenset[TagPath]) -> bytes:
-        requested = _by_first(paths)
-        requested.pop(SPECIFIC_CHARACTER_SET, None)
-        made = {
-            tag: self.attribute(tag, elements.get(f"{tag:08X}"), inner) for tag, inner in requested.items()
-        }
-        if self.specific_character_set:
-            made[SPECIFIC_CHARACTER_SET] = self._element(
-                SPECIFIC_CHARACTER_SET, "CS", self.specific_character_set
-            )
-        return b"".join(made[tag] for tag in sorted(made))
+    def data_set(self, elements: Mapping[str, Element], layout: Layout) -> bytes:
+        made = []
+        for tag, name, inner in layout:
+            if tag != SPECIFIC_CHARACTER_SET:
+                made.append(self.attribute(tag, elements.get(name), inner))
+            elif self.specific_character_set:
+                made.append(self._element(tag, "CS", self.specific_character_set))
+        return b"".join(made)
 
     def attribute(self, tag: Tag, found: Element | None, inner: frozenset[TagPath]) -> bytes:
         """Write a requested element, of a sequence the attributes ``inner``, or all when there are none."""
@@ -97,11 +97,8 @@ class _Writer:
     def _items(self, values: Sequence[Mapping[str, Element]], inner: frozenset[TagPath]) -> bytes:
         pieces = []
         for item in values:
-            paths = inner or frozenset((int(name, 16),) for name in item)
-            requested = _by_first(paths)
-            content = b"".join(
-                self.attribute(tag, item.get(f"{tag:08X}"), requested[tag]) for tag in sorted(requested)
-            )
+            wanted = _by_first(inner or frozenset((int(name, 16),) for name in item))
+            content = b"".join(self.attribute(tag, item.get(name), below) for tag, name, below in wanted)
             pieces.append(_ITEM + struct.pack("<L", len(content)) + content)
         return b"".join(pieces)
 
@@ -136,14 +133,21 @@ class _Writer:
         return element(tag, vr, value, explicit=self.explicit)
 
 
-def _by_first(paths: frozenset[TagPath]) -> dict[Tag, frozenset[TagPath]]:
-    """Group paths by their first tag; what is left of a path of one tag is left out."""
+@lru_cache(maxsize=64)
+def _layout(requested: frozenset[TagPath]) -> Layout:
+    """Return what an answer holds: what was requested, and what every answer has."""
+    always = ((SPECIFIC_CHARACTER_SET,), (QUERY_RETRIEVE_LEVEL,), (_RETRIEVE_AE_TITLE,))
+    return _by_first(requested.union(always))
+
+
+def _by_first(paths: frozenset[TagPath]) -> Layout:
+    """Group paths by their first tag, rising; what is left of a path of one tag is left out."""
     found: dict[Tag, set[TagPath]] = {}
     for path in paths:
         rest = found.setdefault(path[0], set())
         if len(path) > 1:
             rest.add(path[1:])
-    return {tag: frozenset(rest) for tag, rest in found.items()}
+    return tuple((tag, f"{tag:08X}", frozenset(found[tag])) for tag in sorted(found))
 
 
 def _as_text(value: object) -> str:
