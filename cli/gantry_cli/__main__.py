@@ -97,6 +97,10 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli import routes
 
             return routes.run(access, options)
+        case "study":
+            from gantry_cli import studies
+
+            return studies.run(access, options)
         case "dimse":
             from gantry_cli import dimse
 

@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _clients(commands.add_parser("client", help="programs with an account of their own"), shared)
     _entities(commands.add_parser("ae", help="application entities of DICOM networking"), shared)
     _routes(commands.add_parser("route", help="what arrived and is sent on by rules"), shared)
+    _studies(commands.add_parser("study", help="what was deleted, and how it comes back"), shared)
     _dimse(commands.add_parser("dimse", help="what devices meet at the DIMSE port"), shared)
     _audit(commands.add_parser("audit", help="who did what to whose images"), shared)
     _conformance(commands.add_parser("conformance", help="what DICOM PS3.18 asks of a server"), shared)
@@ -183,6 +184,18 @@ def _routes(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParse
     jobs.add_argument("--partition", default="main", metavar="NAME", help="default: main")
     jobs.add_argument("--limit", type=int, default=100, metavar="N", help="the newest so many (100)")
     jobs.add_argument("--url", metavar="URL", help="root of the gateway (default: the stack of --state)")
+
+
+def _studies(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:
+    actions = _actions(parser)
+    history = actions.add_parser("history", parents=shared, help="show what was decided about a study")
+    restore = actions.add_parser("restore", parents=shared, help="show again what was deleted of a study")
+    for one in (history, restore):
+        one.add_argument("study", metavar="UID", help="Study Instance UID")
+        one.add_argument("--partition", default="main", metavar="NAME", help="default: main")
+        one.add_argument("--url", metavar="URL", help="root of the gateway (default: the stack of --state)")
+    restore.add_argument("--revision", type=_count, metavar="N", help="only that deletion (default: all)")
+    restore.add_argument("--reason", required=True, metavar="TEXT", help="kept with the decision")
 
 
 def _dimse(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:

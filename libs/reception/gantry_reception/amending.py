@@ -11,8 +11,8 @@ from gantry_dicom.errors import Unavailable
 from gantry_index.reader import IndexReader
 from gantry_messaging.celery_app import make_app, send
 from gantry_messaging.names import AMEND_QUEUE
-from gantry_objectstore.amendments import write_amendment
-from gantry_objectstore.keys import parse_amendment_key
+from gantry_objectstore.amendments import read_amendment, write_amendment
+from gantry_objectstore.keys import amendment_folder, amendment_scope, parse_amendment_key
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
 from gantry_telemetry.logs import get_logger
@@ -52,6 +52,15 @@ class Amender:
         if self._tasks is None:
             self._tasks = make_app(self._redis_url, [AMEND_QUEUE])
         return await send(self._tasks, AMEND_QUEUE, key) and await self._is_applied(key)
+
+    async def history(self, partition: str, study_uid: str) -> list[Amendment]:
+        """Return the amendments of a study, oldest first, from the object store.
+
+        Raises ``Unavailable`` and ``BadSeal``.
+        """
+        folder = amendment_folder(partition, amendment_scope(study_uid))
+        keys = sorted([info.key async for info in self._store.list(folder)])
+        return [await read_amendment(self._store, key, self._sealer) for key in keys]
 
     async def _is_applied(self, key: str) -> bool:
         place = parse_amendment_key(key)

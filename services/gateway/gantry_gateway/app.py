@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from gantry_gateway.bootstrap import running
+from gantry_gateway.entrypoints.amendments import amendment_routes
 from gantry_gateway.entrypoints.auth_proxy import auth_routes
 from gantry_gateway.entrypoints.browser_rules import BrowserRules
 from gantry_gateway.entrypoints.dimse_failures import failure_routes
@@ -43,7 +44,8 @@ def create_app(settings: GatewaySettings | None = None) -> Starlette:
         BrowserRules, origins=origins, https=chosen.public_base_url.lower().startswith("https:")
     )
     viewer = viewer_routes(chosen.viewer_folder, chosen.public_base_url, login=bool(chosen.auth_url))
-    table = [*routes(), *failure_routes(), *route_job_routes(), *auth_routes(chosen.auth_url), *viewer]
+    administration = [*failure_routes(), *route_job_routes(), *amendment_routes()]
+    table = [*routes(), *administration, *auth_routes(chosen.auth_url), *viewer]
     return make_app(
         table, ready=lambda: state["ready"], lifespan=lifespan, middleware=[rules, Middleware(RecordAccess)]
     )
