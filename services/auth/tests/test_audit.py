@@ -266,7 +266,7 @@ async def test_an_end_that_was_indexed_and_is_gone_is_a_gap(audited, asks, write
 
 
 async def become_true(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - of a loop that tells nobody
             await asyncio.sleep(0.02)
 
