@@ -155,3 +155,25 @@ def test_an_index_of_an_earlier_moment_stands_beside_the_one_in_use(archive, stu
         assert studies[0][0].study_uid in then
         assert studies[5][0].study_uid not in then, "what had been deleted by then"
         assert web.get(f"/studies/{later[0].study_uid}").status_code == 200
+
+
+def test_a_scrub_finds_what_was_changed_and_deleted_behind_the_archives_back(archive, studies):
+    assert "0 findings" in archive.run("scrub", "gantry_storage", "scrub")
+    damaged, missing = (_key_of(archive, studies[n][0]) for n in (8, 12))
+    flipped = archive.folder / "objects" / damaged
+    data = bytearray(flipped.read_bytes())
+    data[-1] ^= 1
+    flipped.write_bytes(data)
+    (archive.folder / "objects" / missing).unlink()
+    with pytest.raises(ValueError, match="ended with 1") as ended:
+        archive.run("scrub", "gantry_storage", "scrub")
+    found = str(ended.value)
+    assert "2 findings" in found
+    for kind, key in (("damaged", damaged), ("missing", missing)):
+        assert f'{{"kind": "{kind}", "key": "{key}"' in found
+
+
+def _key_of(archive, instance):
+    with psycopg.connect(archive.index_dsn) as connection:
+        row = connection.execute("SELECT object_key FROM instance WHERE sop_uid = %s", [instance.sop_uid])
+        return row.fetchone()[0]

@@ -1,4 +1,4 @@
-"""``python -m gantry_storage worker|replay|rebuild``."""
+"""``python -m gantry_storage worker|replay|rebuild|scrub``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import sys
 import time
 from datetime import UTC, datetime
 
+from gantry_dicom.errors import Unavailable
 from gantry_objectstore.keys import check_partition
 
-from gantry_storage.entrypoints import replay, worker
+from gantry_storage.entrypoints import replay, scrub, worker
 from gantry_storage.settings import StorageSettings
 
 # Before any batch, with the slack of a replay.
@@ -28,11 +29,22 @@ def main() -> None:
     anew.add_argument("--partition", type=check_partition, help="only this partition")
     command.add_argument("--since", type=_moment, required=True, help="ISO 8601; without an offset in UTC")
     command.add_argument("--partition", type=check_partition, help="only this partition")
+    again = commands.add_parser("scrub", help="read every object again and compare; ends with 1 on findings")
+    again.add_argument("--partition", type=check_partition, help="only this partition")
+    again.add_argument("--since", type=_moment, help="ISO 8601; only what was received from that day on")
+    again.add_argument("--rate", type=float, default=0.0, metavar="BYTES", help="a second at most (no limit)")
     arguments = parser.parse_args()
     settings = StorageSettings()
     if arguments.command == "worker":
         worker.run(settings)
         return
+    if arguments.command == "scrub":
+        try:
+            found = scrub.run(settings, arguments.partition, arguments.since, arguments.rate)
+        except Unavailable as error:
+            sys.stderr.write(f"ended early: {error.detail}\n")
+            sys.exit(2)
+        sys.exit(1 if found else 0)
     begun = time.monotonic()
     if arguments.command == "rebuild":
         report = replay.run(

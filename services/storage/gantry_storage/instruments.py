@@ -23,3 +23,6 @@ AMENDMENTS_WAITING = gauge("gantry_amendments_waiting", "Amendments that the ind
 AMENDMENTS = counter("gantry_amendments_asked", "Requests to apply an amendment", ["outcome"])
 COMMITMENTS_OPEN = gauge("gantry_commitments_open", "Storage commitments not reported or not delivered yet")
 SNAPSHOTS = counter("gantry_policy_snapshots_cleared", "Old policy snapshots cleared away")
+SCRUBBED = counter("gantry_scrub_objects", "Objects read again and compared with their manifest")
+SCRUBBED_BYTES = counter("gantry_scrub_bytes", "Bytes of objects read again")
+SCRUB_FINDINGS = counter("gantry_scrub_findings", "Objects and manifests that are not as written", ["kind"])
