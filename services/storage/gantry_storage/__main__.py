@@ -55,8 +55,9 @@ def main() -> None:
     seconds = time.monotonic() - begun
     sys.stdout.write(
         f"{report.manifests} manifests with {report.lines} lines; {report.replayed} had no verdict\n"
-        f"{seconds:.1f} s, {report.replayed / seconds:.0f} instances/s\n"
     )
+    if arguments.command == "rebuild":
+        sys.stdout.write(f"{seconds:.1f} s, {report.replayed / seconds:.0f} instances/s\n")
 
 
 def _count(text: str) -> int:
