@@ -141,6 +141,7 @@ def _lines(manifest_key: str, manifest: Manifest) -> list[ManifestLine]:
             meta_length=line.meta_length,
             size=line.size,
             refused=line.outcome == OUTCOME_REFUSED,
+            transfer_syntax_uid=line.transfer_syntax_uid,
         )
         for line in manifest.receptions
     ]

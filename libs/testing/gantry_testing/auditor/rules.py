@@ -151,6 +151,10 @@ def _survivor(evidence: Evidence, object_key: str) -> Iterator[Finding]:
         yield Finding("survivor-stands", object_key, "called a duplicate of other bytes")
 
 
+# PS3.18 8.7.3: web services give neither Implicit VR Little Endian nor Explicit VR Big Endian.
+_NEVER_SENT = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"})
+
+
 def _served(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[Finding]:
     """WADO-RS gives the bytes of the reception that came first (keep-first)."""
     files: dict[tuple[Identity, str], set[str | None]] = defaultdict(set)
@@ -167,6 +171,8 @@ def _served(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[Findin
             yield Finding("served", subject, f"WADO-RS answered {served.status}")
         elif winner is None:
             yield Finding("served", subject, "WADO-RS answered what no manifest names")
+        elif winner.transfer_syntax_uid in _NEVER_SENT:
+            continue  # given as Explicit VR Little Endian; the object at rest has a rule of its own
         elif served.content.data_set_sha256 != winner.data_set_sha256:
             yield Finding("served", subject, f"the data set is not the first received ({winner.object_key})")
         else:

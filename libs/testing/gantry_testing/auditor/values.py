@@ -58,6 +58,7 @@ class ManifestLine:
     meta_length: int
     size: int
     refused: bool
+    transfer_syntax_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
