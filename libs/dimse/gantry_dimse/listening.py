@@ -73,8 +73,12 @@ class Listener:
                 self._delayed = None
 
     async def close(self, drain_seconds: float) -> None:
-        """Take no more connections and end the associations; see ``Association.drain``."""
+        """Take no more connections, let the socket go and end the associations; see ``Association.drain``.
+
+        What succeeds this program can listen on the port while it still drains.
+        """
         self.accept(accepting=False)
+        self._socket.close()
         connections = list(self._connections)
         for association in connections:
             if association.layer.transport is None:

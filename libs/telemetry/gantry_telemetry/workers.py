@@ -9,7 +9,9 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
+_PREFIX = "gantry-metrics-"
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -20,7 +22,17 @@ def share_metrics() -> None:
     """
     if _VARIABLE in os.environ:
         return
-    folder = tempfile.mkdtemp(prefix="gantry-metrics-")
-    os.environ[_VARIABLE] = folder
+    _remove_orphans()
     owner = os.getpid()
+    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{owner}-")
+    os.environ[_VARIABLE] = folder
     atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == owner else None)
+
+
+def _remove_orphans() -> None:
+    """Remove the folders of processes that were killed and could not do it themselves."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        # A folder of somebody else's stays; a number that is another process's now is left, too.
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import struct
 import time
 from dataclasses import replace
@@ -308,6 +309,27 @@ def test_a_killed_worker_is_started_again(listener):
             return False
 
     wait_for(answers, "a new worker")
+
+
+def test_the_workers_of_a_killed_listener_end_and_let_the_port_go(listener, items):
+    import psutil
+
+    with Sender(listener.peer, [items[0].context]) as sender:
+        assert sender.store(items[0]) == 0
+        workers = psutil.Process(listener.process.pid).children()
+        listener.process.kill()
+        listener.process.wait()
+
+        def can_bind():
+            try:
+                socket.create_server((listener.peer.host, listener.peer.port)).close()
+            except OSError:
+                return False
+            return True
+
+        # At once, also while an association is being drained: the next listener must be able to begin.
+        wait_for(can_bind, "the port", 10)
+    wait_for(lambda: not any(worker.is_running() for worker in workers), "the end of the workers", 30)
 
 
 def test_stopping_drains_writes_the_manifest_and_leaves_no_process(listener, items):

@@ -20,6 +20,8 @@ from gantry_ingest.settings import IngestSettings
 
 log = get_logger(__name__)
 
+# The variable by which a worker knows its listener.
+LISTENER_PID = "GANTRY_LISTENER_PID"
 _BACKLOG = 512
 # A worker that dies sooner than this after its start is started again with a delay.
 _QUICK_DEATH_SECONDS = 5.0
@@ -71,7 +73,7 @@ class Listener:
         self._workers[number] = subprocess.Popen(
             [sys.executable, "-m", "gantry_ingest", "work", *arguments],
             pass_fds=descriptors,
-            env=os.environ | {"GANTRY_LISTENER_PID": str(os.getpid())},
+            env=os.environ | {LISTENER_PID: str(os.getpid())},
         )
         self._started[number] = time.monotonic()
 

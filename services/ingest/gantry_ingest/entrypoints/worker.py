@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from dataclasses import dataclass
+from functools import partial
 
 import uvloop
 from gantry_dimse.listening import Listener
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import flush_traces
+from gantry_web.lifeline import end_with_process
 
 from gantry_ingest.adapters.slots import AssociationSlots
 from gantry_ingest.archive import Archive
 from gantry_ingest.bootstrap import build_worker, configure_process
+from gantry_ingest.entrypoints.listener import LISTENER_PID
 from gantry_ingest.settings import IngestSettings
 from gantry_ingest.tls import TlsReloader
 
@@ -109,6 +113,9 @@ def work(
 ) -> None:
     """Run one worker on inherited descriptors until SIGTERM or SIGINT."""
     configure_process(settings)
+    # A listener that was killed tells nobody; an orphan would keep the port from the next one.
+    listener = int(os.environ[LISTENER_PID])
+    end_with_process(listener, partial(os.kill, os.getpid(), signal.SIGTERM))
     tls = None if tls_descriptor is None else socket.socket(fileno=tls_descriptor)
     sockets = Sockets(socket.socket(fileno=listener_descriptor), tls)
     slots = AssociationSlots(slots_descriptor, settings.dimse_workers, settings.maximum_associations)
