@@ -213,17 +213,17 @@ def parse_manifest_key(key: str) -> ManifestKey:
 
 def amendment_scope(study_uid: str) -> str:
     """Return what stands for a study in the keys of its amendments."""
-    return hashlib.sha256(study_uid.encode()).hexdigest()[:40]
+    return _hashed(study_uid)
 
 
 def commitment_folder(partition: str, transaction_uid: str) -> str:
     """Return the prefix of a commitment's records. Raises ``BadKey``."""
-    return f"{COMMITMENT_PREFIX}{_scope_folder(partition, amendment_scope(transaction_uid))}"
+    return f"{COMMITMENT_PREFIX}{_scope_folder(partition, _hashed(transaction_uid))}"
 
 
 def open_commitment_key(partition: str, transaction_uid: str) -> str:
     """Return the key that says that a commitment may not have ended. Raises ``BadKey``."""
-    return f"{OPEN_COMMITMENT_PREFIX}{_scope_folder(partition, amendment_scope(transaction_uid))}".rstrip("/")
+    return f"{OPEN_COMMITMENT_PREFIX}{_scope_folder(partition, _hashed(transaction_uid))}".rstrip("/")
 
 
 def commitment_folder_of(open_key: str) -> str:
@@ -297,6 +297,10 @@ def _parse_revision(key: str, make: Callable[[str, str, int], str], otherwise: s
         if make(parsed.partition, parsed.scope, parsed.revision) == key:
             return parsed
     raise BadKey(otherwise)
+
+
+def _hashed(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:40]
 
 
 def _scope_folder(partition: str, scope: str) -> str:
