@@ -21,6 +21,8 @@ def share_metrics() -> None:
     Does nothing in a worker, which inherits the folder; the process that made it removes it.
     """
     if _VARIABLE in os.environ:
+        # Whatever clears old files away on this machine must not keep a worker from starting.
+        Path(os.environ[_VARIABLE]).mkdir(mode=0o700, parents=True, exist_ok=True)
         return
     _remove_orphans()
     owner = os.getpid()

@@ -17,8 +17,9 @@ sys.stdin.read()
 """
 
 
-def begin(tmp_path):
+def begin(tmp_path, **variables):
     environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
+    environment |= variables
     service = subprocess.Popen(
         [sys.executable, "-c", SERVICE],
         env=environment | {"TMPDIR": str(tmp_path)},
@@ -44,3 +45,12 @@ def test_what_a_killed_service_left_is_removed_and_what_a_living_one_has_is_not(
     end(living)
     end(third)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_begins_although_its_folder_was_cleared_away(tmp_path):
+    folder = str(tmp_path / "cleared")
+    worker, named = begin(tmp_path, PROMETHEUS_MULTIPROC_DIR=folder)
+    assert named == folder
+    assert Path(folder).is_dir()
+    end(worker)
+    assert Path(folder).is_dir(), "it is its owner's to remove"
