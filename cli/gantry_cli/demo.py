@@ -17,7 +17,6 @@ import httpx
 from gantry_dicom.errors import Conflict, Unavailable
 from gantry_embedded.files import write_private
 from gantry_embedded.state import is_running
-from gantry_testing.dimse import SUCCESS, NotAssociated, Outgoing, Peer, Sender, echo
 from gantry_testing.synthetic.demo import PATIENT, demo_patient
 from gantry_testing.synthetic.values import Instance
 
@@ -25,6 +24,7 @@ from gantry_cli.access import AccessOptions, administration, local_account
 from gantry_cli.exits import OK
 from gantry_cli.importer import store_all
 from gantry_cli.lifecycle import facts_of
+from gantry_cli.modality import Archive, is_let_in, send
 from gantry_cli.options import DEFAULT_STATE, StackFacts, StackOptions
 from gantry_cli.running import Interrupted, run_stack, up_detached
 from gantry_cli.stow import Part
@@ -135,19 +135,10 @@ def _store_by_stow(client: httpx.Client, facts: StackFacts, instances: Iterator[
 
 def _store_by_dimse(facts: StackFacts, instances: list[Instance], stopping: Callable[[], bool]) -> None:
     progress = Progress("C-STORE", len(instances))
-    peer = Peer(facts.dimse_host, facts.dimse_port, facts.ae_title, CALLING_AE_TITLE)
-    # Each instance travels in the transfer syntax it is in.
-    items = [
-        Outgoing(instance.sop_class_uid, instance.sop_uid, instance.transfer_syntax_uid, instance.data_set)
-        for instance in instances
-    ]
-    _wait(lambda: _is_known(peer), KNOWN_SECONDS, stopping, f"{CALLING_AE_TITLE} may not associate")
-    with Sender(peer, [item.context for item in items]) as sender:
-        for item in items:
-            status = sender.store(item)
-            if status != SUCCESS:
-                raise Unavailable(f"C-STORE of {item.sop_uid} was answered 0x{status:04X}")
-            progress.advance(1, len(item.data_set))
+    archive = Archive(facts.dimse_host, facts.dimse_port, facts.ae_title, CALLING_AE_TITLE)
+    refused = f"{CALLING_AE_TITLE} may not associate"
+    _wait(lambda: is_let_in(archive), KNOWN_SECONDS, stopping, refused)
+    send(archive, instances, lambda instance: progress.advance(1, len(instance.data_set)))
     progress.finish()
 
 
@@ -165,13 +156,6 @@ def _found(client: httpx.Client, url: str) -> dict[str, int]:
 
 def _first(document: dict[str, Any], tag: str) -> Any:  # noqa: ANN401 - a JSON value
     return document[tag]["Value"][0]
-
-
-def _is_known(peer: Peer) -> bool:
-    try:
-        return echo(peer) == SUCCESS
-    except NotAssociated:
-        return False
 
 
 def _wait_until_searchable(

@@ -18,6 +18,9 @@ from gantry_embedded.valkey import ValkeyServer
 
 from gantry_testing import debian_tools, servers
 from gantry_testing.datapack import everything_required
+from gantry_testing.reactor import pause_exactly
+
+pause_exactly()
 
 _numbers = itertools.count(1)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import uvloop
 from gantry.events.v1.events_pb2 import EVENT_KIND_STUDY_COMPLETE, EVENT_KIND_TRANSFER_ENDED, IndexEvent
 from gantry.routing.v1.routing_pb2 import Completion
-from gantry_dicom.errors import BadRequest, GantryError, Unavailable
+from gantry_dicom.errors import BadRequest, Unavailable
 from gantry_imaging.workers import PixelWorkers
 from gantry_index.locks import ROUTER, AdvisoryLock
 from gantry_index.pools import Purpose, open_pool
@@ -86,9 +86,10 @@ async def _serve(settings: IngestSettings, routes: Routes) -> None:
     health = HealthServer(settings.http_host, settings.http_port, ready=lambda: True)
     health.start()
     loops = [
-        asyncio.create_task(_repeat(lock, router.look, settings.routes_seconds)),
-        asyncio.create_task(_repeat(lock, router.work, settings.routes_seconds)),
-        asyncio.create_task(_listen(hints, router)),
+        asyncio.create_task(_repeat("look", router.look, settings.routes_seconds, lock)),
+        asyncio.create_task(_repeat("work", router.work, settings.routes_seconds, lock)),
+        # It waits by itself for what is next.
+        asyncio.create_task(_repeat("listen", partial(_listen, hints, router), 0.0)),
     ]
     log.info("router_started", count=len(routes.rules))
     await stopping.wait()
@@ -121,25 +122,23 @@ async def _announce(events: EventPublisher, episode: Episode, completion: Comple
 
 async def _listen(hints: EventReader, router: Router) -> None:
     """Tell the router which associations have ended."""
-    while True:
-        for event in await hints.next():
-            if event.kind == EVENT_KIND_TRANSFER_ENDED:
-                router.arrivals.transfer_ended(
-                    event.partition,
-                    event.study_instance_uid,
-                    event.occurred_at_us,
-                    released=event.released,
-                )
+    for event in await hints.next():
+        if event.kind == EVENT_KIND_TRANSFER_ENDED:
+            router.arrivals.transfer_ended(
+                event.partition, event.study_instance_uid, event.occurred_at_us, released=event.released
+            )
 
 
-async def _repeat(lock: AdvisoryLock, work: Callable[[], Awaitable[None]], seconds: float) -> None:
-    """Call ``work`` again and again while this process is the one router."""
+async def _repeat(
+    task: str, work: Callable[[], Awaitable[None]], seconds: float, lock: AdvisoryLock | None = None
+) -> None:
+    """Call ``work`` again and again, with a ``lock`` while it is ours; a failure costs a turn only."""
     while True:
         try:
-            if await lock.hold():
+            if lock is None or await lock.hold():
                 await work()
         except Unavailable as error:
-            log.warning("turn_missed", task=work.__name__, reason=error.detail)
-        except GantryError:
-            log.exception("turn_failed", task=work.__name__)
+            log.warning("turn_missed", task=task, reason=error.detail)
+        except Exception:
+            log.exception("turn_failed", task=task)
         await asyncio.sleep(seconds)
