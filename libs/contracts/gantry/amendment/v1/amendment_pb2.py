@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gantry/amendment/v1/amendment.proto\x12\x13gantry.amendment.v1\"]\n\x10\x41mendedReception\x12\x12\n\nobject_key\x18\x01 \x01(\t\x12\x1b\n\x13series_instance_uid\x18\x02 \x01(\t\x12\x18\n\x10sop_instance_uid\x18\x03 \x01(\t\"\x95\x02\n\tAmendment\x12\x11\n\tpartition\x18\x01 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x30\n\x04kind\x18\x04 \x01(\x0e\x32\".gantry.amendment.v1.AmendmentKind\x12\x11\n\tprincipal\x18\x05 \x01(\t\x12\x12\n\nmade_at_us\x18\x06 \x01(\x03\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x39\n\nreceptions\x18\x08 \x03(\x0b\x32%.gantry.amendment.v1.AmendedReception\x12\x0e\n\x06undoes\x18\t \x01(\x04\x12\x13\n\x0btraceparent\x18\n \x01(\t*d\n\rAmendmentKind\x12\x1e\n\x1a\x41MENDMENT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41MENDMENT_KIND_HIDE\x10\x01\x12\x1a\n\x16\x41MENDMENT_KIND_RESTORE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gantry/amendment/v1/amendment.proto\x12\x13gantry.amendment.v1\"]\n\x10\x41mendedReception\x12\x12\n\nobject_key\x18\x01 \x01(\t\x12\x1b\n\x13series_instance_uid\x18\x02 \x01(\t\x12\x18\n\x10sop_instance_uid\x18\x03 \x01(\t\"\xc7\x02\n\tAmendment\x12\x11\n\tpartition\x18\x01 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x30\n\x04kind\x18\x04 \x01(\x0e\x32\".gantry.amendment.v1.AmendmentKind\x12\x11\n\tprincipal\x18\x05 \x01(\t\x12\x12\n\nmade_at_us\x18\x06 \x01(\x03\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x39\n\nreceptions\x18\x08 \x03(\x0b\x32%.gantry.amendment.v1.AmendedReception\x12\x0e\n\x06undoes\x18\t \x01(\x04\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12\x0e\n\x06purges\x18  \x01(\x04\x12\x0e\n\x06policy\x18! \x01(\t\x12\x10\n\x08store_id\x18\" \x01(\t*\x9b\x01\n\rAmendmentKind\x12\x1e\n\x1a\x41MENDMENT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41MENDMENT_KIND_HIDE\x10\x01\x12\x1a\n\x16\x41MENDMENT_KIND_RESTORE\x10\x02\x12\x18\n\x14\x41MENDMENT_KIND_PURGE\x10\x10\x12\x1b\n\x17\x41MENDMENT_KIND_RELOCATE\x10\x11\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gantry.amendment.v1.amendment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AMENDMENTKIND']._serialized_start=435
-  _globals['_AMENDMENTKIND']._serialized_end=535
+  _globals['_AMENDMENTKIND']._serialized_start=486
+  _globals['_AMENDMENTKIND']._serialized_end=641
   _globals['_AMENDEDRECEPTION']._serialized_start=60
   _globals['_AMENDEDRECEPTION']._serialized_end=153
   _globals['_AMENDMENT']._serialized_start=156
-  _globals['_AMENDMENT']._serialized_end=433
+  _globals['_AMENDMENT']._serialized_end=483
 # @@protoc_insertion_point(module_scope)

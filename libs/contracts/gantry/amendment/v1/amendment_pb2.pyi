@@ -12,9 +12,13 @@ class AmendmentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AMENDMENT_KIND_UNSPECIFIED: _ClassVar[AmendmentKind]
     AMENDMENT_KIND_HIDE: _ClassVar[AmendmentKind]
     AMENDMENT_KIND_RESTORE: _ClassVar[AmendmentKind]
+    AMENDMENT_KIND_PURGE: _ClassVar[AmendmentKind]
+    AMENDMENT_KIND_RELOCATE: _ClassVar[AmendmentKind]
 AMENDMENT_KIND_UNSPECIFIED: AmendmentKind
 AMENDMENT_KIND_HIDE: AmendmentKind
 AMENDMENT_KIND_RESTORE: AmendmentKind
+AMENDMENT_KIND_PURGE: AmendmentKind
+AMENDMENT_KIND_RELOCATE: AmendmentKind
 
 class AmendedReception(_message.Message):
     __slots__ = ("object_key", "series_instance_uid", "sop_instance_uid")
@@ -27,7 +31,7 @@ class AmendedReception(_message.Message):
     def __init__(self, object_key: _Optional[str] = ..., series_instance_uid: _Optional[str] = ..., sop_instance_uid: _Optional[str] = ...) -> None: ...
 
 class Amendment(_message.Message):
-    __slots__ = ("partition", "study_instance_uid", "revision", "kind", "principal", "made_at_us", "reason", "receptions", "undoes", "traceparent")
+    __slots__ = ("partition", "study_instance_uid", "revision", "kind", "principal", "made_at_us", "reason", "receptions", "undoes", "traceparent", "purges", "policy", "store_id")
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     STUDY_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +42,9 @@ class Amendment(_message.Message):
     RECEPTIONS_FIELD_NUMBER: _ClassVar[int]
     UNDOES_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    PURGES_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
     partition: str
     study_instance_uid: str
     revision: int
@@ -48,4 +55,7 @@ class Amendment(_message.Message):
     receptions: _containers.RepeatedCompositeFieldContainer[AmendedReception]
     undoes: int
     traceparent: str
-    def __init__(self, partition: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., revision: _Optional[int] = ..., kind: _Optional[_Union[AmendmentKind, str]] = ..., principal: _Optional[str] = ..., made_at_us: _Optional[int] = ..., reason: _Optional[str] = ..., receptions: _Optional[_Iterable[_Union[AmendedReception, _Mapping]]] = ..., undoes: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    purges: int
+    policy: str
+    store_id: str
+    def __init__(self, partition: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., revision: _Optional[int] = ..., kind: _Optional[_Union[AmendmentKind, str]] = ..., principal: _Optional[str] = ..., made_at_us: _Optional[int] = ..., reason: _Optional[str] = ..., receptions: _Optional[_Iterable[_Union[AmendedReception, _Mapping]]] = ..., undoes: _Optional[int] = ..., traceparent: _Optional[str] = ..., purges: _Optional[int] = ..., policy: _Optional[str] = ..., store_id: _Optional[str] = ...) -> None: ...
