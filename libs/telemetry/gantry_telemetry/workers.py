@@ -31,6 +31,12 @@ def share_metrics() -> None:
     atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == owner else None)
 
 
+def owner() -> int:
+    """Return the process that began this service: the one that made the folder, or this one."""
+    number = Path(os.environ.get(_VARIABLE, "")).name.removeprefix(_PREFIX).partition("-")[0]
+    return int(number) if number.isdigit() else os.getpid()
+
+
 def _remove_orphans() -> None:
     """Remove the folders of processes that were killed and could not do it themselves."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):

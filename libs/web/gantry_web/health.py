@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 import uvicorn
-from gantry_telemetry.metrics import EXPOSITION_TYPE, exposition
+from gantry_telemetry.metrics import exposition
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -30,7 +30,8 @@ def health_routes(ready: Callable[[], bool]) -> list[Route]:
 
     async def show_metrics(request: Request) -> Response:
         request.scope["gantry.route"] = "/metrics"
-        return Response(exposition(), headers={"Content-Type": EXPOSITION_TYPE})
+        body, media_type = exposition(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": media_type})
 
     return [
         Route("/livez", livez),

@@ -80,7 +80,7 @@ def build(settings: AuthSettings, clock: Clock = now) -> Parts:
 @asynccontextmanager
 async def running(settings: AuthSettings, clock: Clock = now) -> AsyncIterator[Parts]:
     """Build the parts, start what goes on by itself, and close everything in order at the end."""
-    configure("auth", settings.log_level, settings.otlp_endpoint)
+    configure("auth", settings.log_level, settings.otlp_endpoint, settings.trace_share)
     parts = build(settings, clock)
     service = parts.service
     if not settings.is_https:

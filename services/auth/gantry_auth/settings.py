@@ -70,7 +70,10 @@ class AuthSettings(BaseSettings):
     access_log_folder: str = ""
     # How often the index of access records is brought up to what lies in the bucket.
     audit_index_seconds: float = Field(default=10.0, gt=0)
+    # Where spans are sent, by OTLP/HTTP; nothing is recorded without. And the share of the traces
+    # begun here that are: 1 is all, 0.01 is plenty for a hospital.
     otlp_endpoint: str | None = None
+    trace_share: float = Field(default=1.0, ge=0, le=1)
     log_level: str = "INFO"
 
     # Where a login without a page to go back to leads.

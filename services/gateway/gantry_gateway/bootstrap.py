@@ -108,7 +108,13 @@ def build(settings: GatewaySettings) -> Components:
             ReceiverSettings(lease_seconds=settings.lease_seconds, store_id=settings.store_id),
         ),
         amender=Amender(store, sealer, index, settings.redis_url, wait_seconds=settings.verdict_seconds),
-        spool=Spool(SpoolSettings(memory_bytes=settings.spool_memory_bytes)),
+        spool=Spool(
+            SpoolSettings(
+                memory_bytes=settings.spool_memory_bytes,
+                disk_bytes=settings.spool_bytes,
+                folder=settings.spool_folder or None,
+            )
+        ),
         metadata_slots=asyncio.Semaphore(settings.stow_metadata_parallel),
         workers=workers,
         frames=frames,
@@ -126,7 +132,7 @@ def build(settings: GatewaySettings) -> Components:
 @asynccontextmanager
 async def running(settings: GatewaySettings) -> AsyncIterator[Components]:
     """Build the parts, start what listens, and close everything in order at the end."""
-    configure("gateway", settings.log_level, settings.otlp_endpoint)
+    configure("gateway", settings.log_level, settings.otlp_endpoint, settings.trace_share)
     parts = build(settings)
     await parts.access.start()
     await parts.verdicts.start()

@@ -42,7 +42,10 @@ class GatewaySettings(BaseSettings):
     access_log_folder: str = ""
     # Other origins whose pages may read answers with a token of theirs, `https://viewer.example,...`.
     cors_origins: str = ""
+    # Where spans are sent, by OTLP/HTTP; nothing is recorded without. And the share of the traces
+    # begun here that are: 1 is all, 0.01 is plenty for a hospital.
     otlp_endpoint: str | None = None
+    trace_share: float = Field(default=1.0, ge=0, le=1)
     log_level: str = "INFO"
 
     lease_seconds: float = 120.0
@@ -67,6 +70,10 @@ class GatewaySettings(BaseSettings):
     stow_parallel: int = Field(default=8, ge=1)
     # Memory for parts that are arriving; beyond it parts wait on disk or are refused.
     spool_memory_bytes: int = 256 << 20
+    # The longer parts are in unlinked files, so much of them in a process; where the files are must not
+    # be a file system in memory. Empty: the system's choice.
+    spool_bytes: int = Field(default=32 << 30, ge=1)
+    spool_folder: str = ""
     # Finished bytes kept for the next caller.
     frame_cache_bytes: int = 128 << 20
     metadata_cache_bytes: int = 64 << 20

@@ -21,7 +21,10 @@ class IndexerSettings(BaseSettings):
     redis_url: str
     # `id:hex,id:hex`; the first seals, all open.
     seal_keys: str
+    # Where spans are sent, by OTLP/HTTP; nothing is recorded without. And the share of the traces
+    # begun here that are: 1 is all, 0.01 is plenty for a hospital.
     otlp_endpoint: str | None = None
+    trace_share: float = Field(default=1.0, ge=0, le=1)
     log_level: str = "INFO"
 
     # Instances of one commit at most.

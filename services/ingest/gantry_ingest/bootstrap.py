@@ -68,7 +68,7 @@ class WorkerParts:
 
 def configure_process(settings: IngestSettings) -> None:
     """Set up logs and traces of a process."""
-    configure("ingest", settings.log_level, settings.otlp_endpoint)
+    configure("ingest", settings.log_level, settings.otlp_endpoint, settings.trace_share)
 
 
 async def build_worker(settings: IngestSettings) -> WorkerParts:

@@ -64,7 +64,10 @@ class IngestSettings(BaseSettings):
     # Where access records wait for the bucket, on a disk that outlives the process; the policy
     # `rules` needs it.
     access_log_folder: str = ""
+    # Where spans are sent, by OTLP/HTTP; nothing is recorded without. And the share of the traces
+    # begun here that are: 1 is all, 0.01 is plenty for a hospital.
     otlp_endpoint: str | None = None
+    trace_share: float = Field(default=1.0, ge=0, le=1)
     log_level: str = "INFO"
 
     lease_seconds: float = 120.0

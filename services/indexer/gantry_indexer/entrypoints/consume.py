@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 def run(settings: IndexerSettings) -> None:
     """Consume until SIGTERM or SIGINT; the chunk in hand is finished first."""
-    configure("indexer", settings.log_level, settings.otlp_endpoint)
+    configure("indexer", settings.log_level, settings.otlp_endpoint, settings.trace_share)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_consume(settings))
     flush_traces()

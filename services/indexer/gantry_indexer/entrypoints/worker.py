@@ -107,7 +107,7 @@ def make_worker_app(settings: IndexerSettings) -> Celery:
 
 def run(settings: IndexerSettings) -> None:
     """Work until SIGTERM or SIGINT; tasks in hand are finished first."""
-    configure("indexer-worker", settings.log_level, settings.otlp_endpoint)
+    configure("indexer-worker", settings.log_level, settings.otlp_endpoint, settings.trace_share)
     app = make_worker_app(settings)
     # Until Celery takes the signals over, there is nothing to finish.
     for number in (signal.SIGTERM, signal.SIGINT):

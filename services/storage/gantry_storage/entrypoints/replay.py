@@ -24,7 +24,7 @@ def run(
 
     ``until`` leaves out what came later; ``window`` is the number of chunks under way at a time.
     """
-    configure("storage-replay", settings.log_level, settings.otlp_endpoint)
+    configure("storage-replay", settings.log_level, settings.otlp_endpoint, settings.trace_share)
     return asyncio.run(_replay(settings, since, partition, until, window))
 
 

@@ -20,7 +20,7 @@ def run(
     settings: StorageSettings, partition: str | None, since: datetime | None, bytes_per_second: float
 ) -> int:
     """Print each finding as a line of JSON; returns how many there were."""
-    configure("storage-scrub", settings.log_level, settings.otlp_endpoint)
+    configure("storage-scrub", settings.log_level, settings.otlp_endpoint, settings.trace_share)
     return asyncio.run(_scrub(settings, partition, since, bytes_per_second))
 
 

@@ -33,7 +33,7 @@ SNAPSHOTS_KEPT = timedelta(days=1)
 
 def run(settings: StorageSettings) -> None:
     """Work until SIGTERM or SIGINT; whatever is cut off is done again by the next process."""
-    configure("storage", settings.log_level, settings.otlp_endpoint)
+    configure("storage", settings.log_level, settings.otlp_endpoint, settings.trace_share)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_work(settings))
     flush_traces()
