@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
@@ -93,6 +93,13 @@ class FrameTable:
         if self.kind == "none":
             raise NotFound("the instance has no pixel data")
         return Range(self.value_offset, self.value_length)
+
+    def shifted(self, distance: int) -> FrameTable:
+        """Return the table of an object whose pixels lie ``distance`` bytes further on."""
+        if self.kind == "none" or not distance:
+            return self
+        first_fragment = self.first_fragment + distance if self.kind == "encapsulated" else 0
+        return replace(self, value_offset=self.value_offset + distance, first_fragment=first_fragment)
 
     def stream_ranges(self) -> list[Range]:
         """Return the pixel bytes without item headers: the value, or all fragments in order."""

@@ -38,7 +38,7 @@ Changes = Mapping[int, bytes]
 """Whole elements as ``explicit_element`` makes them, by tag; none (``b""``) leaves the element out."""
 
 # Bytes of the numbers of each VR that a big endian data set has swapped (PS3.5 6.2, 7.3).
-_NUMBER_BYTES = {
+NUMBER_BYTES = {
     **dict.fromkeys(("AT", "OW", "SS", "US"), 2),
     **dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4),
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
@@ -117,7 +117,7 @@ def _value(level: _Level, element: Element) -> bytes:
     if is_encapsulated(element):
         return b""
     value = bytes(level.buffer[element.value_offset : element.value_offset + element.length])
-    unit = 1 if level.encoding.little_endian else _NUMBER_BYTES.get(element.vr, 1)
+    unit = 1 if level.encoding.little_endian else NUMBER_BYTES.get(element.vr, 1)
     if unit == 1:
         return value
     whole = len(value) // unit * unit
