@@ -20,6 +20,7 @@ from gantry_index.arrivals import lock_key
 from gantry_index.chunk_rows import patient_row
 from gantry_index.levels import Levels
 from gantry_index.pools import Connection, IndexPool
+from gantry_index.search import Database
 from gantry_index.segments import read_levels
 from gantry_index.statements import SERIES_VALUES, STUDY_VALUES
 
@@ -58,20 +59,41 @@ async def differences(pool: IndexPool, *, page: int = 500) -> AsyncIterator[Diff
     Studies are read in pages by id, each in a snapshot of its own, so the index stays in use.
     Raises ``Unavailable``.
     """
-    after = 0
-    while True:
-        rows = await pool.fetch(sql.DIFFERENCES, after, page)
-        for row in rows:
-            fields = tuple(name for name in sql.DIFFERENCE_FIELDS if row[name])
-            if fields:
-                DIFFERING.inc()
-                log.error(
-                    "aggregates_differ", partition=row["partition"], study_instance_uid=row["study_uid"]
-                )
-                yield Difference(row["partition"], row["study_uid"], fields)
-        if len(rows) < page:
-            return
-        after = rows[-1]["id"]
+    after: int | None = 0
+    while after is not None:
+        found, after = await differences_after(pool, after, page)
+        for difference in found:
+            yield difference
+
+
+async def differences_after(
+    database: Database, after: int, page: int = 500
+) -> tuple[list[Difference], int | None]:
+    """Look at ``page`` studies behind the id ``after``.
+
+    Returns those that differ from a recount, and the id to go on behind; ``None`` at the end. Raises
+    ``Unavailable``.
+    """
+    rows = await database.fetch(sql.DIFFERENCES, after, page)
+    found = []
+    for row in rows:
+        fields = _differing(row)
+        if fields:
+            DIFFERING.inc()
+            log.error("aggregates_differ", partition=row["partition"], study_instance_uid=row["study_uid"])
+            found.append(Difference(row["partition"], row["study_uid"], fields))
+    return found, rows[-1]["id"] if len(rows) == page else None
+
+
+async def difference_of(database: Database, partition: str, study_uid: str) -> Difference | None:
+    """Return in what a study differs from a recount, ``None`` when there is no such study.
+
+    Raises ``Unavailable``.
+    """
+    rows = await database.fetch(sql.DIFFERENCE, partition, study_uid)
+    if not rows:
+        return None
+    return Difference(partition, study_uid, _differing(rows[0]))
 
 
 async def recount_study(connection: Connection, study_pk: int) -> set[int]:
@@ -142,6 +164,10 @@ async def _rewrite_study(
     await connection.execute(sql.REWRITE_STUDY, study_pk, patient_pk, order_key, *values)
     await connection.execute(sql.REWRITE_STUDY_DOCUMENT, study_pk, level.document, level.extra)
     return patient_pk
+
+
+def _differing(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name in sql.DIFFERENCE_FIELDS if row[name])
 
 
 def _value(value: object) -> object:

@@ -32,6 +32,34 @@ class FindingKind(Enum):
     # Instances of the study differ in study date, accession number or study ID.
     STUDY_ATTRIBUTES_DIFFER = "study-attributes-differ"
 
+    # What reading everything again finds (``STORAGE_FINDINGS``); ``object_key`` is the object's, or
+    # the manifest's.
+    # The bytes that were acknowledged are not there.
+    OBJECT_MISSING = "object-missing"
+    # They are others than the manifest says.
+    OBJECT_DAMAGED = "object-damaged"
+    # An object of a batch that its manifest does not name.
+    OBJECT_UNLISTED = "object-unlisted"
+    # A manifest that cannot be read or is not sealed by us: what it names was not examined.
+    BAD_MANIFEST = "bad-manifest"
+    # Whole, and without a verdict in the index.
+    NOT_INDEXED = "not-indexed"
+    # The index says something else of the object than its manifest, or shows it without a right to.
+    INDEX_DIFFERS = "index-differs"
+    # The index has an object that neither manifest nor bucket know.
+    INDEX_STALE = "index-stale"
+    # The numbers of a study are not those of a recount.
+    AGGREGATES_DIFFER = "aggregates-differ"
+
+
+STORAGE_FINDINGS = frozenset(
+    {
+        *(FindingKind.OBJECT_MISSING, FindingKind.OBJECT_DAMAGED, FindingKind.OBJECT_UNLISTED),
+        *(FindingKind.BAD_MANIFEST, FindingKind.NOT_INDEXED, FindingKind.INDEX_DIFFERS),
+        *(FindingKind.INDEX_STALE, FindingKind.AGGREGATES_DIFFER),
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceRecord:

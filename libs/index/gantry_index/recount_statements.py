@@ -122,8 +122,7 @@ DIFFERENCE_FIELDS = (
     *("modality_rows", "patient", "segments"),
 )
 
-# A page of studies by id, each with what differs from a recount.
-DIFFERENCES = f"""
+_DIFFERING = f"""
 SELECT s.id, s.partition, s.study_uid,
     s.series_count <> {_SERIES_COUNT} AS series_count,
     s.instance_count <> {_INSTANCE_COUNT} AS instance_count,
@@ -151,5 +150,7 @@ SELECT s.id, s.partition, s.study_uid,
         )
     ) AS segments
 FROM study AS s
-WHERE s.id > $1 ORDER BY s.id LIMIT $2
 """  # noqa: S608
+# A page of studies by id, each with what differs from a recount.
+DIFFERENCES = f"{_DIFFERING} WHERE s.id > $1 ORDER BY s.id LIMIT $2"
+DIFFERENCE = f"{_DIFFERING} WHERE s.partition = $1 AND s.study_uid = $2"
