@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from gantry_testing.auditor import Answer
-from gantry_testing.holding_proxy import HoldingProxy, Point
+from gantry_testing.fault_proxy import Point
 from gantry_testing.stack import Stack
 from gantry_testing.synthetic import generate_study
 from gantry_testing.waiting import wait_for
@@ -19,16 +18,10 @@ OBJECT_PUT = rb"PUT /gantry/o/"
 
 @pytest.fixture
 def proxied(tmp_path, quick):
-    """A stack on S3 whose front services reach the store through a proxy that can hold them."""
-    stack = Stack(tmp_path / "stack", store="s3", environment=quick, services=("indexer", "storage"))
-    with stack, HoldingProxy(stack.s3.port) as proxy:
-        parts = urlsplit(stack.store_url)
-        direct = f"127.0.0.1:{stack.s3.port}"
-        through = urlunsplit(parts._replace(query=parts.query.replace(direct, f"127.0.0.1:{proxy.port}")))
-        for name in ("ingest", "gateway"):
-            stack.set_environment(name, {"GANTRY_STORE_URL": through})
-            stack.start_service(name)
-        yield stack, proxy
+    """A stack on S3 whose services reach the store through proxies that can hold their requests."""
+    services = ("indexer", "storage", "ingest", "gateway")
+    with Stack(tmp_path / "stack", store="s3", environment=quick, services=services, proxied=True) as stack:
+        yield stack
 
 
 def send(stack, recorder, service, instances):
@@ -46,13 +39,10 @@ def send(stack, recorder, service, instances):
 def test_a_late_object_is_acknowledged_only_with_an_entry_of_its_own(
     proxied, recorder, settle_and_audit, lease_seconds, service, point
 ):
-    stack, proxy = proxied
+    stack = proxied
     before, paused, after = (generate_study(80, "MR", number=n, instances=1, size=(64, 64)) for n in range(3))
     send(stack, recorder, service, before)
-    batch_entries = stack.list_keys("j/")
-    assert batch_entries, "the batch of the first instance is open"
-
-    hold = proxy.hold(OBJECT_PUT, point)
+    hold = stack.proxies[service].hold(OBJECT_PUT, point)
     sender = threading.Thread(target=send, args=(stack, recorder, service, paused))
     sender.start()
     hold.wait_reached()
@@ -83,9 +73,9 @@ def test_a_late_object_is_acknowledged_only_with_an_entry_of_its_own(
 def test_a_kill_between_put_and_answer_leaves_what_may_or_may_not_be_there(
     proxied, recorder, settle_and_audit, service
 ):
-    stack, proxy = proxied
+    stack = proxied
     (instance,) = generate_study(81, "MR", size=(64, 64))
-    hold = proxy.hold(OBJECT_PUT, Point.ANSWER)
+    hold = stack.proxies[service].hold(OBJECT_PUT, Point.ANSWER)
     sender = threading.Thread(target=send, args=(stack, recorder, service, [instance]))
     sender.start()
     hold.wait_reached()

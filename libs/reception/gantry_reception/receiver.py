@@ -209,7 +209,7 @@ class Receiver:
         """Return the batch that takes the next instance of a partition."""
         if partition in self._current:
             batch, _ = self._current[partition]
-            if self._clock() - batch.t0 < self._settings.batch_seconds:
+            if self._clock() - batch.t0 < self._settings.rotation_seconds:
                 return batch
             # The timer is late: the machine was paused, or the loop is busy.
             self._retire(batch)
@@ -226,7 +226,7 @@ class Receiver:
         journal = asyncio.create_task(write_journal(self._store, entry, self._sealer))
         batch = Batch(entry.batch, partition, entry.process, t0, entry.opened_at_us, journal)
         journal.add_done_callback(partial(self._journal_ended, batch))
-        timer = asyncio.get_running_loop().call_later(self._settings.batch_seconds, self._retire, batch)
+        timer = asyncio.get_running_loop().call_later(self._settings.rotation_seconds, self._retire, batch)
         self._current[partition] = (batch, timer)
         OPEN_BATCHES.inc()
         return batch

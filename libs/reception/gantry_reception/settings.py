@@ -40,6 +40,11 @@ class ReceiverSettings:
     manifest_first_pause: float = 0.5
     manifest_longest_pause: float = 30.0
 
+    @property
+    def rotation_seconds(self) -> float:
+        """Age up to which a batch takes instances: well inside the half of the lease they must end in."""
+        return min(self.batch_seconds, self.lease_seconds / 4)
+
 
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:

@@ -32,6 +32,7 @@ from gantry_objectstore.store import open_store
 from psycopg import sql
 
 from gantry_testing.dimse import Peer
+from gantry_testing.fault_proxy import FaultProxy
 from gantry_testing.waiting import wait_for
 from gantry_testing.web import WebClient
 
@@ -56,7 +57,10 @@ SERVICES: tuple[Service, ...] = (
     Service("ingest", "gantry_ingest"),
     Service("gateway", "gantry_gateway"),
 )
-BY_NAME: Mapping[str, Service] = {service.name: service for service in SERVICES}
+EVERY_SERVICE: tuple[str, ...] = tuple(service.name for service in SERVICES)
+# Started where a test asks for it: a second sweeper.
+SECOND_STORAGE = Service("storage-2", "gantry_storage", ("worker",))
+BY_NAME: Mapping[str, Service] = {service.name: service for service in (*SERVICES, SECOND_STORAGE)}
 
 
 class Stack:
@@ -64,7 +68,8 @@ class Stack:
 
     ``store`` is ``file`` or ``s3``; ``partitions`` maps further called AE titles to partitions;
     ``environment`` adds to what every service gets. ``durable_queue`` makes Valkey keep its data
-    over a restart; by default it forgets, which the ack contract must survive.
+    over a restart; by default it forgets, which the ack contract must survive. ``proxied`` puts a
+    proxy of its own between each service and the S3 server (``proxies``).
     Processes end with the thread that starts them: use it from the main thread.
     """
 
@@ -76,7 +81,8 @@ class Stack:
         partitions: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         durable_queue: bool = False,
-        services: Sequence[str] = tuple(BY_NAME),
+        services: Sequence[str] = EVERY_SERVICE,
+        proxied: bool = False,
     ) -> None:
         self.folder = folder
         self.logs = folder / "logs"
@@ -86,6 +92,8 @@ class Stack:
         self.s3 = S3Server(folder / "s3") if store == "s3" else None
         self._partitions = dict(partitions or {})
         self._extra = dict(environment or {})
+        self.proxies: dict[str, FaultProxy] = {}
+        self._proxied = proxied
         self._own: dict[str, dict[str, str]] = {}
         self._children: dict[str, ChildProcess] = {}
         names = [*BY_NAME, "dimse"]
@@ -181,6 +189,8 @@ class Stack:
         self.valkey.start()
         if self.s3 is not None:
             self.s3.start()
+            if self._proxied and not self.proxies:
+                self._start_proxies(self.s3.port)
         self.postgres.ensure_database(INDEX_DATABASE)
         self._commit_for_good()
         self.run("migrate", "gantry_index", "migrate")
@@ -199,14 +209,23 @@ class Stack:
             if server is not None:
                 server.kill()
                 server.after_stop()
+        for proxy in self.proxies.values():
+            proxy.close()
+        self.proxies.clear()
+
+    def _start_proxies(self, port: int) -> None:
+        for name in BY_NAME:
+            self.proxies[name] = FaultProxy(port).start()
+            through = self.store_url.replace(f"{LOOPBACK}:{port}", f"{LOOPBACK}:{self.proxies[name].port}")
+            self.set_environment(name, {"GANTRY_STORE_URL": through})
 
     def set_environment(self, name: str, environment: Mapping[str, str]) -> None:
         """Add to the environment of one service, from its next start on."""
-        self._own[name] = dict(environment)
+        self._own[name] = self._own.get(name, {}) | dict(environment)
 
     def launch(self, name: str) -> None:
         """Start a service and do not wait."""
-        if name in self._children and self._children[name].is_alive():
+        if self.is_alive(name):
             raise ValueError(f"{name} is running")
         self._children[name] = ChildProcess(self._spec(BY_NAME[name]))
 
@@ -218,6 +237,15 @@ class Stack:
     def wait_ready(self, name: str) -> None:
         """Wait until a launched service says that it is ready. Raises ``NotReady``."""
         self._children[name].wait_ready()
+
+    def is_alive(self, name: str) -> bool:
+        """Whether the process of a service runs (or is frozen)."""
+        child = self._children.get(name)
+        return child is not None and child.is_alive()
+
+    def says_ready(self, name: str) -> bool:
+        """Whether a service answers that it is ready."""
+        return _says_ready(self._ports[name])
 
     def stop_service(self, name: str) -> int | None:
         """Stop a service in order and return its exit code."""
