@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 
 from gantry.amendment.v1.amendment_pb2 import (
     AMENDMENT_KIND_HIDE,
+    AMENDMENT_KIND_PURGE,
     AMENDMENT_KIND_RESTORE,
     AmendedReception,
     Amendment,
+    AmendmentKind,
 )
 from gantry.events.v1.events_pb2 import EVENT_KIND_INSTANCES_HIDDEN
 from gantry.index.v1.index_pb2 import (
@@ -34,6 +36,7 @@ from gantry_index.aggregates import recount_study, settle_patients
 from gantry_index.arrivals import lock_key
 from gantry_index.events import event
 from gantry_index.pools import Connection, IndexPool
+from gantry_index.purging import apply_purge
 from gantry_index.search import Database
 
 log = get_logger(__name__)
@@ -88,8 +91,11 @@ WHERE partition = $1 AND scope = $2 AND revision = $3 AND undone_by IS NULL
 """
 
 _UNHIDE = """
-DELETE FROM hidden WHERE partition = $1 AND study_uid = $2 AND revision = $3 RETURNING object_key
+DELETE FROM hidden WHERE partition = $1 AND study_uid = $2 AND revision = $3 AND purged_by IS NULL
+RETURNING object_key
 """
+
+_KNOWN_KINDS = (AMENDMENT_KIND_HIDE, AMENDMENT_KIND_RESTORE, AMENDMENT_KIND_PURGE)
 
 _PENDING_AGAIN = """
 UPDATE reception SET state = $2, attempts = 0 WHERE object_key = ANY ($1::text[]) AND state = $3
@@ -115,7 +121,7 @@ async def apply_amendment(pool: IndexPool, amendment: Amendment, scope: str) -> 
     The earlier revisions of the study must have been applied. ``scope`` is that of its key.
     Raises ``Unavailable``, and ``CannotProcess`` for a kind this release does not know.
     """
-    if amendment.kind not in (AMENDMENT_KIND_HIDE, AMENDMENT_KIND_RESTORE):
+    if amendment.kind not in _KNOWN_KINDS:
         raise CannotProcess("an amendment of a kind that this release does not know")
     partition, study_uid = amendment.partition, amendment.study_instance_uid
     async with pool.transaction() as connection:
@@ -130,9 +136,11 @@ async def apply_amendment(pool: IndexPool, amendment: Amendment, scope: str) -> 
             return
         if amendment.kind == AMENDMENT_KIND_HIDE:
             await _hide(connection, amendment)
+        elif amendment.kind == AMENDMENT_KIND_PURGE:
+            await apply_purge(connection, amendment)
         else:
             await _restore(connection, amendment, scope)
-    APPLIED.labels("hide" if amendment.kind == AMENDMENT_KIND_HIDE else "restore").inc()
+    APPLIED.labels(AmendmentKind.Name(amendment.kind).removeprefix("AMENDMENT_KIND_").lower()).inc()
     log.info("amendment_applied", partition=partition, study_instance_uid=study_uid)
 
 

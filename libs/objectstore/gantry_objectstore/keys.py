@@ -12,6 +12,10 @@
     f/<day>/<batch>                        failed associations of a few seconds, until they are forgotten
     r/<partition>/<hh>/<job>               a routing job
     s/<partition>/<hh>/<job>               that the job may not have ended, until it has
+    k/<partition>/<kind>/<hh>/<what>/<hold>         a hold on a study, a patient or the partition, for ever
+    k/<partition>/<kind>/<hh>/<what>/<hold>.lifted  that it was lifted
+    x/<partition>/<hh>/<scope>/<revision>  that the purge may not be over, until it is
+    d/<partition>/<day>/<scope>-<revision> the certificate of destruction of a purge, for ever
 
 ``batch`` is a ULID, ``hh`` two hex digits of its hash that spread the load over the store's
 key ranges, ``day`` the UTC day in the ULID: whoever writes a batch's manifest finds the same
@@ -42,6 +46,10 @@ OPEN_COMMITMENT_PREFIX = "v/"
 FAILURE_PREFIX = "f/"
 JOB_PREFIX = "r/"
 OPEN_JOB_PREFIX = "s/"
+HOLD_PREFIX = "k/"
+PURGING_PREFIX = "x/"
+CERTIFICATE_PREFIX = "d/"
+LIFTED = ".lifted"
 MAX_ORDINAL = 9999
 MAX_REVISION = 99_999_999
 
@@ -288,6 +296,32 @@ def parse_open_job_key(key: str) -> tuple[str, str]:
     if len(segments) == 4 and open_job_key(segments[1], segments[3]) == key:
         return segments[1], segments[3]
     raise BadKey("not the key of an open job")
+
+
+def hold_folder(partition: str, kind: str, what: str) -> str:
+    """Return the prefix of the holds of ``kind`` on ``what``: a UID, a Patient ID. Raises ``BadKey``."""
+    hashed = _hashed(what)
+    return check_prefix(f"{HOLD_PREFIX}{check_partition(partition)}/{kind}/{hashed[:2]}/{hashed}/")
+
+
+def purging_key(partition: str, scope: str, revision: int) -> str:
+    """Return the key that says that a purge may not be over. Raises ``BadKey``."""
+    return f"{PURGING_PREFIX}{_scope_folder(partition, scope)}{_revision(revision)}"
+
+
+def parse_purging_key(key: str) -> AmendmentKey:
+    """Return which purge may not be over; only the exact form is a key. Raises ``BadKey``."""
+    return _parse_revision(key, purging_key, "not the key of a purge under way")
+
+
+def certificate_key(partition: str, day: str, name: str) -> str:
+    """Return the key of a certificate by the day of its purge and its name. Raises ``BadKey``."""
+    return check_key(f"{CERTIFICATE_PREFIX}{check_partition(partition)}/{day}/{name}")
+
+
+def certificate_name(scope: str, revision: int) -> str:
+    """Return the name of the certificate of a purge. Raises ``BadKey``."""
+    return f"{scope}-{_revision(revision)}"
 
 
 def _parse_revision(key: str, make: Callable[[str, str, int], str], otherwise: str) -> AmendmentKey:
