@@ -24,17 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gantry/amendment/v1/amendment.proto\x12\x13gantry.amendment.v1\"]\n\x10\x41mendedReception\x12\x12\n\nobject_key\x18\x01 \x01(\t\x12\x1b\n\x13series_instance_uid\x18\x02 \x01(\t\x12\x18\n\x10sop_instance_uid\x18\x03 \x01(\t\"\xc7\x02\n\tAmendment\x12\x11\n\tpartition\x18\x01 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x30\n\x04kind\x18\x04 \x01(\x0e\x32\".gantry.amendment.v1.AmendmentKind\x12\x11\n\tprincipal\x18\x05 \x01(\t\x12\x12\n\nmade_at_us\x18\x06 \x01(\x03\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x39\n\nreceptions\x18\x08 \x03(\x0b\x32%.gantry.amendment.v1.AmendedReception\x12\x0e\n\x06undoes\x18\t \x01(\x04\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12\x0e\n\x06purges\x18  \x01(\x04\x12\x0e\n\x06policy\x18! \x01(\t\x12\x10\n\x08store_id\x18\" \x01(\t*\x9b\x01\n\rAmendmentKind\x12\x1e\n\x1a\x41MENDMENT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41MENDMENT_KIND_HIDE\x10\x01\x12\x1a\n\x16\x41MENDMENT_KIND_RESTORE\x10\x02\x12\x18\n\x14\x41MENDMENT_KIND_PURGE\x10\x10\x12\x1b\n\x17\x41MENDMENT_KIND_RELOCATE\x10\x11\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gantry/amendment/v1/amendment.proto\x12\x13gantry.amendment.v1\"]\n\x10\x41mendedReception\x12\x12\n\nobject_key\x18\x01 \x01(\t\x12\x1b\n\x13series_instance_uid\x18\x02 \x01(\t\x12\x18\n\x10sop_instance_uid\x18\x03 \x01(\t\"C\n\x0fPatientIdentity\x12\x12\n\npatient_id\x18\x01 \x01(\t\x12\x1c\n\x14issuer_of_patient_id\x18\x02 \x01(\t\"6\n\x04\x43ode\x12\r\n\x05value\x18\x01 \x01(\t\x12\x0e\n\x06scheme\x18\x02 \x01(\t\x12\x0f\n\x07meaning\x18\x03 \x01(\t\"\xe4\x04\n\tAmendment\x12\x11\n\tpartition\x18\x01 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x30\n\x04kind\x18\x04 \x01(\x0e\x32\".gantry.amendment.v1.AmendmentKind\x12\x11\n\tprincipal\x18\x05 \x01(\t\x12\x12\n\nmade_at_us\x18\x06 \x01(\x03\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x39\n\nreceptions\x18\x08 \x03(\x0b\x32%.gantry.amendment.v1.AmendedReception\x12\x0e\n\x06undoes\x18\t \x01(\x04\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12\x35\n\x07patient\x18\x0b \x01(\x0b\x32$.gantry.amendment.v1.PatientIdentity\x12\x1b\n\x13series_instance_uid\x18\x0c \x01(\t\x12\x18\n\x10sop_instance_uid\x18\r \x01(\t\x12\x12\n\nattributes\x18\x0e \x01(\x0c\x12\x14\n\x0cremoved_tags\x18\x0f \x03(\r\x12\x32\n\x04into\x18\x10 \x01(\x0b\x32$.gantry.amendment.v1.PatientIdentity\x12!\n\x19target_study_instance_uid\x18\x11 \x01(\t\x12,\n\trejection\x18\x12 \x01(\x0b\x32\x19.gantry.amendment.v1.Code\x12\x0e\n\x06purges\x18  \x01(\x04\x12\x0e\n\x06policy\x18! \x01(\t\x12\x10\n\x08store_id\x18\" \x01(\t*\x9b\x01\n\rAmendmentKind\x12\x1e\n\x1a\x41MENDMENT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41MENDMENT_KIND_HIDE\x10\x01\x12\x1a\n\x16\x41MENDMENT_KIND_RESTORE\x10\x02\x12\x18\n\x14\x41MENDMENT_KIND_PURGE\x10\x10\x12\x1b\n\x17\x41MENDMENT_KIND_RELOCATE\x10\x11\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gantry.amendment.v1.amendment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AMENDMENTKIND']._serialized_start=486
-  _globals['_AMENDMENTKIND']._serialized_end=641
+  _globals['_AMENDMENTKIND']._serialized_start=896
+  _globals['_AMENDMENTKIND']._serialized_end=1051
   _globals['_AMENDEDRECEPTION']._serialized_start=60
   _globals['_AMENDEDRECEPTION']._serialized_end=153
-  _globals['_AMENDMENT']._serialized_start=156
-  _globals['_AMENDMENT']._serialized_end=483
+  _globals['_PATIENTIDENTITY']._serialized_start=155
+  _globals['_PATIENTIDENTITY']._serialized_end=222
+  _globals['_CODE']._serialized_start=224
+  _globals['_CODE']._serialized_end=278
+  _globals['_AMENDMENT']._serialized_start=281
+  _globals['_AMENDMENT']._serialized_end=893
 # @@protoc_insertion_point(module_scope)

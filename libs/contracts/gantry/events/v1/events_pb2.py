@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gantry.routing.v1 import routing_pb2 as gantry_dot_routing_dot_v1_dot_routing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgantry/events/v1/events.proto\x12\x10gantry.events.v1\x1a\x1fgantry/routing/v1/routing.proto\"\xa2\x02\n\nIndexEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.gantry.events.v1.EventKind\x12\x11\n\tpartition\x18\x03 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x04 \x01(\t\x12\x1b\n\x13series_instance_uid\x18\x05 \x01(\t\x12\x19\n\x11sop_instance_uids\x18\x06 \x03(\t\x12\x16\n\x0eoccurred_at_us\x18\x07 \x01(\x03\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\x12\x31\n\ncompletion\x18\t \x01(\x0b\x32\x1d.gantry.routing.v1.Completion\x12\x10\n\x08released\x18\n \x01(\x08*\x8e\x02\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12 \n\x1c\x45VENT_KIND_INSTANCES_INDEXED\x10\x01\x12 \n\x1c\x45VENT_KIND_INSTANCE_REPLACED\x10\x02\x12\x1d\n\x19\x45VENT_KIND_CONFLICT_FOUND\x10\x03\x12#\n\x1f\x45VENT_KIND_INSTANCE_QUARANTINED\x10\x04\x12\x1f\n\x1b\x45VENT_KIND_INSTANCES_HIDDEN\x10\x05\x12\x1d\n\x19\x45VENT_KIND_STUDY_COMPLETE\x10\x06\x12\x1d\n\x19\x45VENT_KIND_TRANSFER_ENDED\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgantry/events/v1/events.proto\x12\x10gantry.events.v1\x1a\x1fgantry/routing/v1/routing.proto\"\xa2\x02\n\nIndexEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.gantry.events.v1.EventKind\x12\x11\n\tpartition\x18\x03 \x01(\t\x12\x1a\n\x12study_instance_uid\x18\x04 \x01(\t\x12\x1b\n\x13series_instance_uid\x18\x05 \x01(\t\x12\x19\n\x11sop_instance_uids\x18\x06 \x03(\t\x12\x16\n\x0eoccurred_at_us\x18\x07 \x01(\x03\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\x12\x31\n\ncompletion\x18\t \x01(\x0b\x32\x1d.gantry.routing.v1.Completion\x12\x10\n\x08released\x18\n \x01(\x08*\xb0\x02\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12 \n\x1c\x45VENT_KIND_INSTANCES_INDEXED\x10\x01\x12 \n\x1c\x45VENT_KIND_INSTANCE_REPLACED\x10\x02\x12\x1d\n\x19\x45VENT_KIND_CONFLICT_FOUND\x10\x03\x12#\n\x1f\x45VENT_KIND_INSTANCE_QUARANTINED\x10\x04\x12\x1f\n\x1b\x45VENT_KIND_INSTANCES_HIDDEN\x10\x05\x12\x1d\n\x19\x45VENT_KIND_STUDY_COMPLETE\x10\x06\x12\x1d\n\x19\x45VENT_KIND_TRANSFER_ENDED\x10\x07\x12 \n\x1c\x45VENT_KIND_INSTANCES_AMENDED\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gantry.events.v1.events_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENTKIND']._serialized_start=378
-  _globals['_EVENTKIND']._serialized_end=648
+  _globals['_EVENTKIND']._serialized_end=682
   _globals['_INDEXEVENT']._serialized_start=85
   _globals['_INDEXEVENT']._serialized_end=375
 # @@protoc_insertion_point(module_scope)

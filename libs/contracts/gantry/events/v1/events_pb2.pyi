@@ -18,6 +18,7 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_INSTANCES_HIDDEN: _ClassVar[EventKind]
     EVENT_KIND_STUDY_COMPLETE: _ClassVar[EventKind]
     EVENT_KIND_TRANSFER_ENDED: _ClassVar[EventKind]
+    EVENT_KIND_INSTANCES_AMENDED: _ClassVar[EventKind]
 EVENT_KIND_UNSPECIFIED: EventKind
 EVENT_KIND_INSTANCES_INDEXED: EventKind
 EVENT_KIND_INSTANCE_REPLACED: EventKind
@@ -26,6 +27,7 @@ EVENT_KIND_INSTANCE_QUARANTINED: EventKind
 EVENT_KIND_INSTANCES_HIDDEN: EventKind
 EVENT_KIND_STUDY_COMPLETE: EventKind
 EVENT_KIND_TRANSFER_ENDED: EventKind
+EVENT_KIND_INSTANCES_AMENDED: EventKind
 
 class IndexEvent(_message.Message):
     __slots__ = ("sequence", "kind", "partition", "study_instance_uid", "series_instance_uid", "sop_instance_uids", "occurred_at_us", "traceparent", "completion", "released")
