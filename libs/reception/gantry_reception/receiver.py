@@ -139,7 +139,8 @@ class Receiver:
         if len(batch.lines) >= self._settings.batch_instances:
             self._retire(batch)
         try:
-            await self._make_durable(batch, line, meta, data_set)
+            with span("object put", bytes=line.reception.size):
+                await self._make_durable(batch, line, meta, data_set)
         except BaseException as error:
             self._give_up(batch, line, error)
             raise
