@@ -1,4 +1,4 @@
-"""Amendments: numbered, sealed decisions about a study, kept beside the objects that never change.
+"""Amendments: numbered, sealed decisions about a study or patient, kept beside the objects that never change.
 
 Writing one keeps the order of the ack contract: first the note that it may wait, then the
 amendment itself, by the one conditional create there is. Whoever dies in between leaves a
@@ -20,6 +20,7 @@ from gantry_objectstore.keys import (
     amendment_scope,
     parse_amendment_key,
     parse_object_key,
+    patient_scope,
     waiting_key,
 )
 from gantry_objectstore.protocol import ObjectStore
@@ -41,13 +42,13 @@ async def write_amendment(
     lease: float = 120.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Give ``amendment`` the study's next revision, put it, and return its key.
+    """Give ``amendment`` the next revision of its study or patient, put it, and return its key.
 
     When this returns, the amendment is permanent and will be applied, by a sweep if by nobody
     sooner. ``lease`` is the time in seconds that a note is left alone. Raises ``Conflict`` when
     others keep taking the numbers, and ``Unavailable``: the amendment may then be there.
     """
-    partition, scope = amendment.partition, amendment_scope(amendment.study_instance_uid)
+    partition, scope = amendment.partition, scope_of(amendment)
     amendment.revision = await _newest(store, partition, scope)
     for _ in range(_ATTEMPTS):
         amendment.revision += 1
@@ -59,7 +60,7 @@ async def write_amendment(
                 # A sweep may have taken the note for one that leads nowhere.
                 await store.put(note, _NOTE)
             return amendment_key(partition, scope, amendment.revision)
-    raise Conflict("the study is being amended by others")
+    raise Conflict("it is being amended by others")
 
 
 async def read_amendment(store: ObjectStore, key: str, sealer: Sealer) -> Amendment:
@@ -69,7 +70,7 @@ async def read_amendment(store: ObjectStore, key: str, sealer: Sealer) -> Amendm
     """
     place = parse_amendment_key(key)
     amendment = sealer.open(await store.get(key), Amendment)
-    scope = amendment_scope(amendment.study_instance_uid)
+    scope = scope_of(amendment)
     if (amendment.partition, scope, amendment.revision) != (place.partition, place.scope, place.revision):
         raise BadSeal("an amendment under another's key")
     try:
@@ -79,6 +80,13 @@ async def read_amendment(store: ObjectStore, key: str, sealer: Sealer) -> Amendm
     if any(found.partition != place.partition for found in keys):
         raise BadSeal("an amendment that reaches into another partition")
     return amendment
+
+
+def scope_of(amendment: Amendment) -> str:
+    """Return what stands for the study or patient of an amendment in its key."""
+    if amendment.HasField("patient"):
+        return patient_scope(amendment.patient.patient_id, amendment.patient.issuer_of_patient_id)
+    return amendment_scope(amendment.study_instance_uid)
 
 
 async def _newest(store: ObjectStore, partition: str, scope: str) -> int:

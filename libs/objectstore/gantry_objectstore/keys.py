@@ -5,7 +5,8 @@
     o/<partition>/<hh>/<batch>/<ordinal>   a received object
     j/<hh>/<batch>                         a journal entry, until its batch is safely indexed
     m/<partition>/<day>/<batch>            a manifest, for ever
-    a/<partition>/<hh>/<scope>/<revision>  an amendment of a study, for ever
+    a/<partition>/<hh>/<scope>/<revision>  an amendment of a study or patient, for ever
+    h/<partition>/<hh>/<batch>/<ordinal>/<digest>.<length>.<rest>  a corrected header of that object
     w/<partition>/<hh>/<scope>/<revision>  that the amendment may wait to be applied, until it is
     c/<partition>/<hh>/<transaction>/...   a storage commitment: its request, report and end
     v/<partition>/<hh>/<transaction>       that the commitment may not have ended, until it has
@@ -19,8 +20,8 @@
 
 ``batch`` is a ULID, ``hh`` two hex digits of its hash that spread the load over the store's
 key ranges, ``day`` the UTC day in the ULID: whoever writes a batch's manifest finds the same
-key. ``scope`` and ``transaction`` are hashes of a study's and a transaction's UID. No key ever
-holds a UID: those are the sender's words, a key is ours.
+key. ``scope`` and ``transaction`` are hashes of a study's and a transaction's UID, ``scope`` also of a
+patient's identifier. No key ever holds any of them: those are the sender's words, a key is ours.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ OBJECT_PREFIX = "o/"
 JOURNAL_PREFIX = "j/"
 MANIFEST_PREFIX = "m/"
 AMENDMENT_PREFIX = "a/"
+HEADER_PREFIX = "h/"
 WAITING_PREFIX = "w/"
 COMMITMENT_PREFIX = "c/"
 OPEN_COMMITMENT_PREFIX = "v/"
@@ -57,6 +59,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _PARTITION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"[0-9a-f]{40}")
+_HEADER = re.compile(r"[0-9a-f]{40}\.([1-9][0-9]{0,14})\.([1-9][0-9]{0,14})")
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _PREFIX = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*")
 _MAX_KEY_LENGTH = 512
@@ -81,6 +84,19 @@ class ManifestKey:
     partition: str
     day: str
     batch: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderKey:
+    """The parts of a corrected header's key.
+
+    A corrected object reads as the ``length`` bytes of the header, and behind them the received
+    object from byte ``rest`` on.
+    """
+
+    object_key: str
+    length: int
+    rest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +240,37 @@ def amendment_scope(study_uid: str) -> str:
     return _hashed(study_uid)
 
 
+def patient_scope(patient_id: str, issuer_of_patient_id: str) -> str:
+    """Return what stands for a patient in the keys of its amendments."""
+    # No UID has a control character in it, and neither has an identifier (PS3.5 6.2, LO).
+    return _hashed(f"patient\x1e{patient_id}\x1e{issuer_of_patient_id}")
+
+
+def header_folder(object_key: str) -> str:
+    """Return the prefix of the corrected headers of a received object. Raises ``BadKey``."""
+    parse_object_key(object_key)
+    return f"{HEADER_PREFIX}{object_key.removeprefix(OBJECT_PREFIX)}/"
+
+
+def header_key(object_key: str, header: bytes, rest: int) -> str:
+    """Return the key of a corrected header; ``rest`` is where the received object goes on behind it.
+
+    The same header always has the same key. Raises ``BadKey``.
+    """
+    digest = hashlib.sha256(header).hexdigest()[:40]
+    return f"{header_folder(object_key)}{digest}.{len(header)}.{rest}"
+
+
+def parse_header_key(key: str) -> HeaderKey:
+    """Return the parts of a corrected header's key; only the exact form is one. Raises ``BadKey``."""
+    folder, _, name = key.rpartition("/")
+    found = _HEADER.fullmatch(name)
+    object_key = f"{OBJECT_PREFIX}{folder.removeprefix(HEADER_PREFIX)}"
+    if found is None or f"{folder}/" != header_folder(object_key):
+        raise BadKey("not the key of a corrected header")
+    return HeaderKey(object_key, int(found[1]), int(found[2]))
+
+
 def commitment_folder(partition: str, transaction_uid: str) -> str:
     """Return the prefix of a commitment's records. Raises ``BadKey``."""
     return f"{COMMITMENT_PREFIX}{_scope_folder(partition, _hashed(transaction_uid))}"
@@ -256,12 +303,12 @@ def failure_key(batch: str) -> str:
 
 
 def amendment_folder(partition: str, scope: str) -> str:
-    """Return the prefix of a study's amendments. Raises ``BadKey``."""
+    """Return the prefix of the amendments of a study or patient. Raises ``BadKey``."""
     return f"{AMENDMENT_PREFIX}{_scope_folder(partition, scope)}"
 
 
 def amendment_key(partition: str, scope: str, revision: int) -> str:
-    """Return the key of amendment ``revision`` (from 1) of a study. Raises ``BadKey``."""
+    """Return the key of amendment ``revision`` (from 1) of a study or patient. Raises ``BadKey``."""
     return f"{amendment_folder(partition, scope)}{_revision(revision)}"
 
 
