@@ -29,7 +29,12 @@ from gantry_access.tokens import TokenVerifier
 
 log = get_logger(__name__)
 
-VERSION = metrics.gauge("gantry_policy_version", "Version of the policy in force, summed over workers")
+VERSION = metrics.gauge("gantry_policy_version", "Version of the policy in force", over_workers="livemax")
+GOOD_UNTIL = metrics.gauge(
+    "gantry_policy_good_until_timestamp_seconds",
+    "When the policy in force is too old to decide by, unless a newer one comes",
+    over_workers="livemin",
+)
 
 _LONGEST_PAUSE = 2.0
 # Redis is asked for a sign of life each second; after so many without one it is not listened to.
@@ -146,6 +151,7 @@ class PolicyFeed:
             self._clock() + good_for - age,
         )
         VERSION.set(snapshot.version)
+        GOOD_UNTIL.set(self._wall_clock() + good_for - age)
         log.info("policy_loaded", version=snapshot.version, age_s=round(age, 1))
 
     async def _poll(self) -> None:

@@ -27,7 +27,14 @@ R = TypeVar("R")
 # About a second on a machine with nothing else to do.
 _START_SECONDS = 60.0
 
-JOBS = metrics.counter("gantry_pixel_jobs", "Frames decoded or rendered", ("outcome",))
+JOBS = metrics.counter(
+    "gantry_pixel_jobs",
+    "Frames decoded or rendered",
+    ("outcome",),
+    known=("done", "refused", "failed", "timeout", "memory", "crashed"),
+)
+SECONDS = metrics.histogram("gantry_pixel_job_seconds", "Time of a job in its process", ("job",))
+WAIT = metrics.histogram("gantry_pixel_job_wait_seconds", "Until a process was free for a job")
 
 
 class PixelWorkers:
@@ -58,7 +65,8 @@ class PixelWorkers:
         Raises the ``GantryError`` that the job raised, and ``CannotProcess`` when it failed
         otherwise, exceeded its time or memory or took its worker down.
         """
-        worker = await self._idle.get()
+        with WAIT.time():
+            worker = await self._idle.get()
         # A caller that leaves now leaves its job: the worker is idle only when that is done.
         return await asyncio.shield(asyncio.ensure_future(self._run_on(worker, job, *args, **kwargs)))
 
@@ -87,7 +95,8 @@ class _Worker:
         try:
             process = self._process or await self._start()
             future = asyncio.wrap_future(process.submit(job, *args, **kwargs))
-            result = await asyncio.wait_for(future, self._seconds)
+            with SECONDS.labels(_name(job)).time():
+                result = await asyncio.wait_for(future, self._seconds)
         except GantryError:
             JOBS.labels("refused").inc()
             raise
@@ -130,6 +139,10 @@ class _Worker:
         for process in list((executor._processes or {}).values()):  # noqa: SLF001
             process.kill()
         executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _name(job: Callable[..., object]) -> str:
+    return str(getattr(job, "__name__", "other"))
 
 
 def _begin(memory_bytes: int, prepare: Callable[[], object] | None) -> None:

@@ -21,11 +21,14 @@ import asyncpg
 from gantry_dicom.errors import Unavailable
 from gantry_dicom.fuzzy_names import LEAST
 from gantry_telemetry.logs import get_logger
-from gantry_telemetry.metrics import counter
+from gantry_telemetry.metrics import counter, gauge, histogram
 
 log = get_logger(__name__)
 
 TROUBLES = counter("gantry_index_database_trouble", "Operations the index database did not serve", ["reason"])
+LENT = gauge("gantry_index_pool_connections_in_use", "Connections to the index database that are lent out")
+MOST = gauge("gantry_index_pool_connections_limit", "Connections to the index database that may be open")
+WAIT = histogram("gantry_index_pool_wait_seconds", "Until a connection to the index database was lent")
 
 Connection = Any
 """An ``asyncpg`` connection out of a pool."""
@@ -111,7 +114,10 @@ class IndexPool:
         Raises ``Unavailable`` when there is none, and turns the block's own connection
         trouble into ``Unavailable``.
         """
+        begun = time.perf_counter()
         connection = await self._take()
+        WAIT.observe(time.perf_counter() - begun)
+        LENT.inc()
         try:
             yield connection
         except Exception as error:
@@ -120,6 +126,7 @@ class IndexPool:
             await self._note_trouble(error, connection)
             raise _unavailable(error) from error
         finally:
+            LENT.dec()
             await self._give_back(connection)
 
     @asynccontextmanager
@@ -158,6 +165,7 @@ class IndexPool:
         pool, self._pool = self._pool, None
         if pool is None:
             return
+        MOST.dec(self._settings.max_size)
         try:
             async with asyncio.timeout(5):
                 await pool.close()
@@ -208,6 +216,7 @@ class IndexPool:
 
     async def _create(self) -> asyncpg.Pool:
         bounds = self._settings
+        MOST.inc(bounds.max_size)
         return await asyncpg.create_pool(
             self._dsn,
             min_size=0,  # nothing connects yet

@@ -26,6 +26,7 @@ from gantry_index.amendments import hidden_keys
 from gantry_index.arrivals import Arrival, arrivals, lock_keys
 from gantry_index.chunk_rows import ChunkRows, KnownLevels, PlaceKey, chunk_rows
 from gantry_index.decisions import Decisions, Standing, decide
+from gantry_index.instruments import count_new
 from gantry_index.pools import Connection, IndexPool, drop
 from gantry_index.records import ConflictPolicy, InstanceRecord
 from gantry_index.rejections import take_down
@@ -102,11 +103,12 @@ async def _transaction(
     try:
         # One round trip; the next statement's snapshot is younger than the locks.
         await connection.execute("BEGIN;" + sql.LOCK.format(keys=keys))
-        decisions, rows = await _decided(connection, chunk, by_key=again)
+        decisions, known, rows = await _decided(connection, chunk, by_key=again)
         if rows is not None:
             await _write(connection, rows)
             await take_down(connection, (one.arrival.record for one in decisions.decided))
         await connection.execute("COMMIT")
+        count_new(decisions.placements, known)
     except asyncio.CancelledError:
         drop(connection)
         raise
@@ -125,7 +127,7 @@ async def _roll_back(connection: Connection) -> None:
 
 async def _decided(
     connection: Connection, chunk: Sequence[Arrival], *, by_key: bool
-) -> tuple[Decisions, ChunkRows | None]:
+) -> tuple[Decisions, dict[PlaceKey, KnownLevels], ChunkRows | None]:
     identities = [arrival.identity for arrival in chunk]
     receptions = await connection.fetch(
         sql.RECEPTIONS,
@@ -138,7 +140,7 @@ async def _decided(
     hidden = await hidden_keys(connection, [arrival.object_key for arrival in chunk])
     decisions = decide(chunk, {row["object_key"]: Standing(*row) for row in receptions}, hidden)
     if not decisions.decided:
-        return decisions, None
+        return decisions, {}, None
     places = sorted(
         {
             (arrival.identity.partition, arrival.identity.study_uid, arrival.series_uid)
@@ -149,7 +151,7 @@ async def _decided(
     levels: dict[PlaceKey, KnownLevels] = {
         place: KnownLevels(*row) for place, row in zip(places, known, strict=True)
     }
-    return decisions, chunk_rows(decisions, levels)
+    return decisions, levels, chunk_rows(decisions, levels)
 
 
 async def _write(connection: Connection, rows: ChunkRows) -> None:

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 from gantry.index.v1.index_pb2 import IndexRequest
 from gantry_dicom.errors import GantryError
 from gantry_telemetry.logs import get_logger
-from gantry_telemetry.metrics import counter, gauge
+from gantry_telemetry.metrics import counter
 from redis.exceptions import ResponseError
 
 from gantry_messaging.connections import TROUBLE, call, connect, drop_connections
@@ -34,9 +34,10 @@ log = get_logger(__name__)
 # What the library makes of an answer: nested lists, an entry's fields as a mapping.
 RespValue: TypeAlias = Any
 
-FORGED = counter("gantry_index_forged", "Stream entries without a valid seal, dropped", ["stream"])
+FORGED = counter(
+    "gantry_index_forged", "Stream entries without a valid seal, dropped", ["stream"], known=INDEX_STREAMS
+)
 CLAIMED = counter("gantry_index_claimed", "Stream entries taken over from a dead consumer", ["stream"])
-DEPTH = gauge("gantry_index_stream_depth", "Entries of an index stream, pending ones included", ["stream"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,6 @@ class IndexConsumer:
             return []
         found: list[Entry] = []
         for stream in INDEX_STREAMS:
-            DEPTH.labels(stream).set(await self._redis.xlen(stream))
             answer = await call(
                 self._redis,
                 *("XAUTOCLAIM", stream, INDEX_GROUP, self.name),

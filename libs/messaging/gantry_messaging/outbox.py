@@ -10,21 +10,28 @@ keep their order, because their transactions hold the study's row.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
 from gantry.events.v1.events_pb2 import IndexEvent
 from gantry_dicom.errors import GantryError
 from gantry_telemetry.logs import get_logger
-from gantry_telemetry.metrics import counter
+from gantry_telemetry.metrics import counter, gauge
 
 from gantry_messaging.connections import TROUBLE, connect, drop_connections
 from gantry_messaging.names import BODY, EVENTS
 from gantry_messaging.seals import Seals
+from gantry_messaging.study_traces import trace_command
 
 log = get_logger(__name__)
 
 RELAYED = counter("gantry_events_relayed", "Events moved from the outbox to the stream")
+OLDEST = gauge(
+    "gantry_outbox_oldest_age_seconds",
+    "Age of the oldest event that has not left the index database, as its relay sees it",
+    over_workers="livemax",
+)
 
 
 class Outbox(Protocol):
@@ -88,7 +95,9 @@ class OutboxRelay:
             return 0
         rows = await self._outbox.oldest(self._limit)
         if not rows:
+            OLDEST.set(0)
             return 0
+        OLDEST.set(_age(rows[0][1]))
         pipeline = self._redis.pipeline(transaction=False)
         for sequence, payload in rows:
             event = IndexEvent.FromString(payload)
@@ -96,6 +105,8 @@ class OutboxRelay:
             pipeline.execute_command(
                 "XADD", EVENTS, "MAXLEN", "~", self._stream_length, "*", BODY, self._seals.seal(event)
             )
+            if (kept := trace_command(event)) is not None:
+                pipeline.execute_command(*kept)
         await pipeline.execute()
         await self._outbox.remove([sequence for sequence, _ in rows])
         RELAYED.inc(len(rows))
@@ -111,3 +122,7 @@ class OutboxRelay:
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
+
+
+def _age(payload: bytes) -> float:
+    return max(0.0, time.time() - IndexEvent.FromString(payload).occurred_at_us / 1e6)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from gantry.index.v1.index_pb2 import IndexRequest
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.metrics import counter
+from gantry_telemetry.tracing import span_in_each
+from opentelemetry.trace import SpanKind
 
 from gantry_messaging.circuit import Circuit
 from gantry_messaging.connections import TROUBLE, connect, drop_connections
@@ -93,7 +95,10 @@ class IndexPublisher:
         self._waiting += len(entries)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
-        return await order.done or self._left(len(requests), "redis")
+        traces = (request.traceparent for request in requests)
+        with span_in_each(traces, "index publish", SpanKind.PRODUCER, count=len(requests)):
+            sent = await order.done
+        return sent or self._left(len(requests), "redis")
 
     def _entries(self, partition: str, requests: Sequence[IndexRequest]) -> list[tuple[str, bytes]] | None:
         entries = []

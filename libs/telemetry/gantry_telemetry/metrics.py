@@ -85,9 +85,9 @@ def gauge(
     name: str,
     documentation: str,
     labelnames: Sequence[str] = (),
-    over_workers: Literal["livesum", "livemax"] = "livesum",
+    over_workers: Literal["livesum", "livemax", "livemin"] = "livesum",
 ) -> Gauge:
-    """Return a gauge; over several workers the live ones are summed, or the largest counts."""
+    """Return a gauge; over several workers the live ones are summed, or the largest or least counts."""
     return Gauge(name, documentation, labelnames, multiprocess_mode=over_workers)
 
 

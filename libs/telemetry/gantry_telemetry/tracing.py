@@ -7,8 +7,8 @@ share of all; what a caller decided about its own trace holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
 
 from opentelemetry import context, trace
@@ -83,6 +83,19 @@ def continue_trace(traceparent: str) -> Iterator[None]:
         context.detach(token)
 
 
+@contextmanager
+def span_in_each(
+    traceparents: Iterable[str], name: str, kind: SpanKind, **attributes: Attribute
+) -> Iterator[None]:
+    """Record the block as a span of each trace among ``traceparents``: work that many asked for."""
+    traces = {parent.split("-")[1]: parent for parent in traceparents if is_sampled(parent)}
+    with ExitStack() as stack:
+        for traceparent in traces.values():
+            stack.enter_context(continue_trace(traceparent))
+            stack.enter_context(span(name, kind, **attributes))
+        yield
+
+
 def mark_in_trace(traceparent: str, name: str, **attributes: Attribute) -> None:
     """Record a moment in another trace, linked with the current span: where two traces meet."""
     here = trace.get_current_span().get_span_context()
@@ -96,12 +109,6 @@ def current_traceparent() -> str:
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent", "")
-
-
-def trace_of(traceparent: str) -> str:
-    """Return the trace id within a ``traceparent``, as text; empty for what is none."""
-    found = trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent})).get_span_context()
-    return format(found.trace_id, "032x") if found.is_valid else ""
 
 
 def sampled_trace_id() -> str:

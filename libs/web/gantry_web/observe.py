@@ -19,9 +19,14 @@ log = get_logger(__name__)
 
 REQUESTS = metrics.counter("gantry_http_requests", "HTTP requests answered", ("route", "method", "status"))
 DURATION = metrics.histogram("gantry_http_request_seconds", "Time to the last byte of an answer", ("route",))
+FIRST_BYTE = metrics.histogram(
+    "gantry_http_first_byte_seconds", "Time to the first byte of a successful answer's body", ("route",)
+)
 IN_FLIGHT = metrics.gauge("gantry_http_requests_in_flight", "HTTP requests being answered")
 SENT = metrics.counter("gantry_http_sent_bytes", "Bytes of answers sent", ("route",))
 
+# What else a caller makes up is one series.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})
 
 
@@ -45,6 +50,8 @@ class Observe:
             if message["type"] == "http.response.start":
                 status = message["status"]
             elif message["type"] == "http.response.body":
+                if not sent and message.get("body") and status < HTTPStatus.MULTIPLE_CHOICES:
+                    FIRST_BYTE.labels(_route(scope)).observe(time.perf_counter() - started)
                 sent += len(message.get("body", b""))
             await send(message)
 
@@ -60,25 +67,34 @@ class Observe:
                     # The answer to a bug is made further out.
                     status = status or HTTPStatus.INTERNAL_SERVER_ERROR
                     raise
-                route = scope.get("gantry.route", "unmatched")
-                current.update_name(f"{scope['method']} {route}")
-                current.set_attribute("http.response.status_code", status)
+                finally:
+                    current.update_name(f"{scope['method']} {_route(scope)}")
+                    current.set_attribute("http.response.status_code", int(status))
+                    # Within the span: the log line names the trace, the histogram has it as an example.
+                    _tell(scope, status, sent, time.perf_counter() - started)
         finally:
             IN_FLIGHT.dec()
-            route = scope.get("gantry.route", "unmatched")
-            duration = time.perf_counter() - started
-            REQUESTS.labels(route, scope["method"], str(int(status))).inc()
-            DURATION.labels(route).observe(duration)
-            SENT.labels(route).inc(sent)
-            if route not in _QUIET_ROUTES:
-                log.info(
-                    "http_request",
-                    method=scope["method"],
-                    route=route,
-                    status=int(status),
-                    bytes=sent,
-                    duration_ms=round(duration * 1000, 2),
-                )
+
+
+def _tell(scope: Scope, status: int, sent: int, seconds: float) -> None:
+    route = _route(scope)
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    REQUESTS.labels(route, method, str(int(status))).inc()
+    DURATION.labels(route).observe(seconds)
+    SENT.labels(route).inc(sent)
+    if route not in _QUIET_ROUTES:
+        log.info(
+            "http_request",
+            method=method,
+            route=route,
+            status=int(status),
+            bytes=sent,
+            duration_ms=round(seconds * 1000, 2),
+        )
+
+
+def _route(scope: Scope) -> str:
+    return str(scope.get("gantry.route", "unmatched"))
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -15,6 +15,7 @@ from gantry_failures.ledger import FailureLedger
 from gantry_index.pools import IndexPool, Purpose, open_pool
 from gantry_index.reader import IndexReader
 from gantry_messaging.publisher import IndexPublisher
+from gantry_messaging.study_traces import StudyTraces
 from gantry_messaging.verdicts import VerdictListener
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
@@ -58,6 +59,7 @@ class Components:
     verifier: Verifier
     failures: FailureLedger
     route_jobs: JobLedger
+    study_traces: StudyTraces
     # Work that goes on after its answer.
     background: set[asyncio.Task[object]]
 
@@ -125,6 +127,7 @@ def build(settings: GatewaySettings) -> Components:
         verifier=Verifier(store, index),
         failures=FailureLedger(store, sealer),
         route_jobs=JobLedger(store, sealer),
+        study_traces=StudyTraces(settings.redis_url, enabled=settings.otlp_endpoint is not None),
         background=set(),
     )
 
@@ -146,6 +149,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Components]:
         await parts.access.close()
         await parts.verdicts.close()
         await parts.publisher.close()
+        await parts.study_traces.close()
         await parts.pool.close()
         parts.workers.close()
         parts.pictures.close()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from gantry.index.v1.index_pb2 import IndexRequest, Verdict, VerdictState
@@ -20,7 +20,7 @@ from gantry_index.records import ConflictPolicy, InstanceRecord
 from gantry_index.writer import IndexWriter
 from gantry_objectstore.store import ObjectStore
 from gantry_telemetry.logs import get_logger
-from gantry_telemetry.tracing import continue_trace, span
+from gantry_telemetry.tracing import span_in_each
 from opentelemetry.trace import SpanKind
 
 from gantry_indexer.derivation import derive_all
@@ -187,12 +187,9 @@ def _may_be_absent(reception: Reception, error: Exception) -> bool:
     return reception.outcome == Outcome.OUTCOME_UNANSWERED and isinstance(error, NotFound)
 
 
-@contextmanager
-def _traced(requests: Sequence[IndexRequest], records: dict[int, InstanceRecord]) -> Iterator[None]:
+def _traced(
+    requests: Sequence[IndexRequest], records: dict[int, InstanceRecord]
+) -> AbstractContextManager[None]:
     """Record the commit as a span in the trace of every reception that is part of it."""
-    callers = {requests[position].traceparent for position in records} - {""}
-    with ExitStack() as stack:
-        for traceparent in callers:
-            stack.enter_context(continue_trace(traceparent))
-            stack.enter_context(span("index commit", SpanKind.CONSUMER, instances=len(records)))
-        yield
+    callers = [requests[position].traceparent for position in records]
+    return span_in_each(callers, "index commit", SpanKind.CONSUMER, instances=len(records))

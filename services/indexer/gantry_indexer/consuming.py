@@ -7,10 +7,11 @@ import base64
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from celery import Celery
 from gantry.index.v1.index_pb2 import IndexRequest, Verdict
+from gantry.reception.v1.reception_pb2 import Channel
 from gantry_dicom.errors import Unavailable
 from gantry_index.reader import IndexReader
 from gantry_messaging.celery_app import send
@@ -20,9 +21,10 @@ from gantry_messaging.outbox import OutboxRelay
 from gantry_messaging.seals import Seals
 from gantry_messaging.verdicts import VerdictPublisher, is_standing
 from gantry_telemetry.logs import get_logger
+from gantry_telemetry.tracing import continue_trace
 
 from gantry_indexer.chunks import ChunkIndexer, ChunkResult
-from gantry_indexer.instruments import ISOLATED, LAG, PAUSED
+from gantry_indexer.instruments import ISOLATED, LAG, PAUSED, SEARCHABLE
 
 log = get_logger(__name__)
 
@@ -103,8 +105,7 @@ class Consuming:
             log.error("instance_failed", object_key=reception.object_key, exc_info=error)
         self._relay.nudge()
         await self._verdicts.publish(by_channel(requests, result.verdicts))
-        for position in result.verdicts:
-            LAG.labels(entries[position].stream).observe(max(0.0, time.time() - entries[position].queued_at))
+        observe_times(entries[position] for position in result.verdicts)
         finished = [entries[position] for position in (*result.verdicts, *result.doubted)]
         await self._consumer.done(finished)
         if poison:
@@ -150,6 +151,17 @@ class Consuming:
                 await self._stopping.wait()
         except TimeoutError:
             return
+
+
+def observe_times(entries: Iterable[Entry]) -> None:
+    """Note how long instances took to the index, each as an example of its own trace."""
+    now = time.time()
+    for entry in entries:
+        reception = entry.request.reception
+        channel = Channel.Name(reception.source.channel).removeprefix("CHANNEL_").lower()
+        with continue_trace(entry.request.traceparent):
+            LAG.labels(entry.stream).observe(max(0.0, now - entry.queued_at))
+            SEARCHABLE.labels(channel).observe(max(0.0, now - reception.received_at_us / 1e6))
 
 
 def by_channel(requests: Sequence[IndexRequest], verdicts: dict[int, Verdict]) -> dict[str, list[Verdict]]:

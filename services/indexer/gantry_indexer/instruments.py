@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gantry.index.v1.index_pb2 import VerdictState
 from gantry_telemetry.metrics import counter, gauge, histogram
 
 CHUNKS = histogram(
@@ -14,8 +15,25 @@ LAG = histogram(
     ["stream"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 3600),
 )
-VERDICTS = counter("gantry_indexer_verdicts", "Verdicts by state", ["state"])
-DOUBTED = counter("gantry_indexer_doubted", "Requests that the object store does not vouch for", ["reason"])
+SEARCHABLE = histogram(
+    "gantry_searchable_seconds",
+    "From the reception of an instance to the commit that lets searches find it",
+    ["channel"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
+)
+VERDICTS = counter("gantry_indexer_verdicts", "Verdicts by state", ["state"], known=VerdictState.keys())
+DOUBTED = counter(
+    "gantry_indexer_doubted",
+    "Requests that the object store does not vouch for",
+    ["reason"],
+    known=(
+        "bad-key",
+        "key-contradicts-request",
+        "no-journal-entry-or-manifest",
+        "partition-contradicts-record",
+        "refused-at-reception",
+    ),
+)
 ISOLATED = counter("gantry_indexer_isolated", "Instances handed over to be tried alone", ["why"])
 ATTEMPTS = counter("gantry_indexer_attempts", "Attempts at isolated instances", ["outcome"])
 PAUSED = gauge("gantry_indexer_paused", "1 while the consumer waits for the database or the store")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 
 from gantry_dicom.errors import GantryError, NotFound
@@ -18,6 +19,8 @@ from gantry_dimse.negotiation import AssociateReject, AssociateRequest, Presenta
 from gantry_dimse.statuses import SUCCESS
 from gantry_failures.evidence import Evidence
 from gantry_telemetry import metrics
+from gantry_telemetry.tracing import LongSpan, span
+from opentelemetry.trace import SpanKind
 
 from gantry_ingest.access import C_ECHO, Caller, allow
 from gantry_ingest.adapters.slots import AssociationSlots
@@ -27,6 +30,7 @@ from gantry_ingest.contexts import choose, is_storage
 from gantry_ingest.extended import agree
 from gantry_ingest.query_contexts import chooser
 from gantry_ingest.settings import IngestSettings
+from gantry_ingest.settling import SEARCHABLE
 from gantry_ingest.statuses import c_echo_status, c_store_status
 from gantry_ingest.store import StoreRequest
 
@@ -54,6 +58,8 @@ class _Kept:
     caller: Caller | None = None
     # Why it was rejected, as a static name.
     rejected: str = ""
+    # Parent of everything that is done within the association.
+    trace: LongSpan = field(default_factory=lambda: LongSpan("dimse.association", SpanKind.SERVER))
 
 
 class Archive(Entity):
@@ -75,7 +81,7 @@ class Archive(Entity):
             idle_seconds=settings.idle_seconds,
             pdu_seconds=settings.pdu_seconds,
         )
-        self.services = {field: partial(service, self) for field, service in SERVICES.items()}
+        self.services = {command: partial(_perform, self, service) for command, service in SERVICES.items()}
         self.parts = parts
         self._door = Door(
             parts.access,
@@ -108,7 +114,8 @@ class Archive(Entity):
         kept = association.keep = _Kept()
         self._calling[association] = request.calling_ae_title
         self._publish()
-        admission = await self._door.admit(association, request)
+        with kept.trace.current():
+            admission = await self._door.admit(association, request)
         kept.rejected, kept.caller = admission.refusal, admission.caller
         if admission.caller is None:
             return REJECTIONS[admission.refusal]
@@ -130,7 +137,10 @@ class Archive(Entity):
 
     async def before_release(self, association: Association) -> None:
         """Let the peer find what it sent."""
-        await self.parts.settling.settle(association)
+        kept: _Kept = association.keep
+        with kept.trace.current(), span("dimse.settle"):
+            if await self.parts.settling.settle(association):
+                SEARCHABLE.observe((datetime.now(UTC) - association.facts.connected_at).total_seconds())
 
     def ended(self, association: Association) -> None:
         """Give the slot back, and count."""
@@ -149,6 +159,9 @@ class Archive(Entity):
             return
         how = kept.rejected or (facts.end.kind.value if facts.end else "")
         ENDED.labels(how).inc()
+        kept.trace.end(
+            calling_ae_title=facts.calling_ae_title, called_ae_title=facts.called_ae_title, how=how
+        )
         self._count_of_title(facts.calling_ae_title, how)
 
     def _count_of_title(self, calling_ae_title: str, how: str) -> None:
@@ -172,6 +185,15 @@ def caller_of(operation: Operation) -> Caller:
     if kept.caller is None:
         raise NotFound("the association was not let in")
     return kept.caller
+
+
+async def _perform(
+    archive: Archive, service: Callable[[Archive, Operation], Awaitable[Response]], operation: Operation
+) -> Response:
+    """Perform an operation within the trace of its association."""
+    kept: _Kept = operation.association.keep
+    with kept.trace.current():
+        return await service(archive, operation)
 
 
 async def _echo(archive: Archive, operation: Operation) -> Response:

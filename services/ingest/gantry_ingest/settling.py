@@ -10,9 +10,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from weakref import WeakKeyDictionary
+
+from gantry_telemetry.metrics import counter, histogram
+
+SEARCHABLE = histogram(
+    "gantry_dimse_association_searchable_seconds",
+    "From the connection to the moment when all it stored could be found, before its release",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+)
+SETTLED = counter(
+    "gantry_dimse_associations_settled",
+    "Associations with stored instances, by whether all could be found when the release was answered",
+    ["outcome"],
+    known=("searchable", "not-yet"),
+)
 
 # Verdicts that came early are kept for a while by the listener; older ones would be waited
 # for in vain.
@@ -51,16 +65,28 @@ class Settling:
         keys = self._stored.setdefault(association, deque(maxlen=_RECENT_INSTANCES))
         keys.append((self._clock(), object_key))
 
-    async def settle(self, association: object) -> None:
-        """Wait until the index has decided about what ``association`` sent, or time is up."""
+    async def settle(self, association: object) -> bool | None:
+        """Wait until the index has decided about what ``association`` sent, or time is up.
+
+        Returns whether it has, ``None`` when nothing was sent.
+        """
         oldest = self._clock() - _RECENT_SECONDS
-        keys = [key for stored_at, key in self._stored.pop(association, ()) if stored_at >= oldest]
+        stored = self._stored.pop(association, None)
+        if stored is None:
+            return None
+        keys = [key for stored_at, key in stored if stored_at >= oldest]
         if keys:
             self._hurry()
+        is_searchable = await self._has_verdicts(keys)
+        SETTLED.labels("searchable" if is_searchable else "not-yet").inc()
+        return is_searchable
+
+    async def _has_verdicts(self, keys: Sequence[str]) -> bool:
         try:
             async with asyncio.timeout(self._seconds):
                 for object_key in keys:
                     if await self._verdicts.wait(object_key, self._seconds) is None:
-                        return
+                        return False
         except TimeoutError:
-            return
+            return False
+        return True

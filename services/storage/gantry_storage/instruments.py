@@ -5,12 +5,19 @@ from __future__ import annotations
 from gantry_telemetry.metrics import counter, gauge, histogram
 
 JOURNAL_ENTRIES = gauge("gantry_journal_entries", "Journal entries: batches not safely indexed yet")
-OLDEST_ENTRY = gauge("gantry_journal_oldest_seconds", "Age of the oldest journal entry by the store's clock")
+OLDEST_ENTRY = gauge(
+    "gantry_journal_oldest_age_seconds", "Age of the oldest journal entry by the store's clock"
+)
 SWEPT = counter("gantry_sweeper_manifests", "Manifests written for batches whose receiver was gone")
 EXAMINED = counter("gantry_sweeper_objects", "Objects examined in such batches", ["outcome"])
 FED = counter("gantry_sweeper_fed", "Index requests put on the replay stream", ["lane"])
 FINISHED = counter("gantry_journal_finished", "Journal entries deleted because all is decided")
-BROKEN = counter("gantry_journal_broken", "Journal entries and manifests that cannot be believed", ["kind"])
+BROKEN = counter(
+    "gantry_journal_broken",
+    "Journal entries, manifests and other records of the bucket that cannot be believed",
+    ["kind"],
+    known=("journal-key", "journal", "manifest", "amendment-key", "amendment", "commitment"),
+)
 PASSES = histogram(
     "gantry_sweeper_pass_seconds",
     "Duration of the sweeper's passes",

@@ -33,7 +33,9 @@ async def retrieve_frames(request: Request) -> Response:
     frames = components(request).frames
     parts = [frames.part(instance, table, number, choice.target, choice.content_type) for number in numbers]
     etag = strong_etag("frames", instance.store_id, instance.object_key, numbers, choice)
-    return await respond(request, parts, single=choice.single_part, etag=etag)
+    answer = await respond(request, parts, single=choice.single_part, etag=etag)
+    components(request).study_traces.first_frame(partition_of(request), instance.study_uid)
+    return answer
 
 
 async def find_instance(request: Request) -> StoredInstance:

@@ -82,6 +82,7 @@ async def _rendered(request: Request) -> Response:
     picture = await picture_or_animation(
         components(request).pictures, instance, table, numbers, options, state
     )
+    components(request).study_traces.first_frame(partition_of(request), instance.study_uid)
     headers = {"Content-Type": options.media_type, "Vary": "Accept", "ETag": etag}
     return _with_warnings(Response(picture, headers=headers), asked)
 

@@ -9,6 +9,7 @@ import uvloop
 from gantry_index.outbox import OutboxTable
 from gantry_messaging.consumer import ConsumerLimits, IndexConsumer
 from gantry_messaging.outbox import OutboxRelay
+from gantry_messaging.stream_watch import StreamWatch
 from gantry_telemetry import configure
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import flush_traces
@@ -53,12 +54,16 @@ async def _consume(settings: IndexerSettings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, consuming.stop)
         health.start()
         log.info("indexer_started", workers=1)
-        relaying = asyncio.create_task(relay.run())
+        aside = [
+            asyncio.create_task(relay.run()),
+            asyncio.create_task(StreamWatch(settings.redis_url).run()),
+        ]
         try:
             await consuming.run()
         finally:
-            relaying.cancel()
-            await asyncio.wait([relaying])
+            for task in aside:
+                task.cancel()
+            await asyncio.wait(aside)
             await relay.close()
             await outbox.close()
             await parts.close()
