@@ -49,7 +49,7 @@ async def sweep_unfinished(store: ObjectStore, older_than: timedelta = UNFINISHE
 
 
 def _prepare_bucket(store: S3Store) -> None:
-    client = _client(store)
+    client = bucket_client(store)
     try:
         try:
             client.head_bucket(Bucket=store.bucket)
@@ -94,7 +94,7 @@ def _keep_lifecycle_rule(client: Any, store: S3Store) -> None:  # noqa: ANN401 -
 
 
 def _abort_uploads(store: S3Store, limit: datetime) -> int:
-    client = _client(store)
+    client = bucket_client(store)
     count = 0
     try:
         pages = client.get_paginator("list_multipart_uploads").paginate(
@@ -112,7 +112,8 @@ def _abort_uploads(store: S3Store, limit: datetime) -> int:
     return count
 
 
-def _client(store: S3Store) -> Any:  # noqa: ANN401 - boto3 publishes no types
+def bucket_client(store: S3Store) -> Any:  # noqa: ANN401 - boto3 publishes no types
+    """Return the client of boto3 for what obstore does not know: settings of the bucket, versions, locks."""
     settings = store.settings
     return boto3.client(
         "s3",
