@@ -12,11 +12,21 @@ class AmendmentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AMENDMENT_KIND_UNSPECIFIED: _ClassVar[AmendmentKind]
     AMENDMENT_KIND_HIDE: _ClassVar[AmendmentKind]
     AMENDMENT_KIND_RESTORE: _ClassVar[AmendmentKind]
+    AMENDMENT_KIND_CORRECT: _ClassVar[AmendmentKind]
+    AMENDMENT_KIND_MERGE: _ClassVar[AmendmentKind]
+    AMENDMENT_KIND_MOVE: _ClassVar[AmendmentKind]
+    AMENDMENT_KIND_REJECT: _ClassVar[AmendmentKind]
+    AMENDMENT_KIND_UNDO: _ClassVar[AmendmentKind]
     AMENDMENT_KIND_PURGE: _ClassVar[AmendmentKind]
     AMENDMENT_KIND_RELOCATE: _ClassVar[AmendmentKind]
 AMENDMENT_KIND_UNSPECIFIED: AmendmentKind
 AMENDMENT_KIND_HIDE: AmendmentKind
 AMENDMENT_KIND_RESTORE: AmendmentKind
+AMENDMENT_KIND_CORRECT: AmendmentKind
+AMENDMENT_KIND_MERGE: AmendmentKind
+AMENDMENT_KIND_MOVE: AmendmentKind
+AMENDMENT_KIND_REJECT: AmendmentKind
+AMENDMENT_KIND_UNDO: AmendmentKind
 AMENDMENT_KIND_PURGE: AmendmentKind
 AMENDMENT_KIND_RELOCATE: AmendmentKind
 
