@@ -61,6 +61,8 @@ SELECT object_key FROM reception WHERE object_key = ANY ($1::text[]) AND state <
 
 _GONE = "SELECT object_key FROM reception WHERE object_key = ANY ($1::text[]) AND is_gone"
 
+_RECEIVED_IN = "SELECT DISTINCT study_uid FROM reception WHERE object_key = ANY ($1::text[])"
+
 _SURVIVORS = """
 SELECT k.object_key, w.object_key AS survivor_key
 FROM reception AS k JOIN reception AS w
@@ -135,6 +137,12 @@ async def still_shown(database: Database, object_keys: Sequence[str]) -> list[st
 async def gone_keys(database: Database, object_keys: Iterable[str]) -> set[str]:
     """Return those of the objects that were destroyed on purpose. Raises ``Unavailable``."""
     return {row["object_key"] for row in await database.fetch(_GONE, list(object_keys))}
+
+
+async def studies_of(database: Database, object_keys: Sequence[str]) -> set[str]:
+    """Return the studies that the objects were received in, whatever became of them since."""
+    rows = await database.fetch(_RECEIVED_IN, list(object_keys))
+    return {row["study_uid"] for row in rows}
 
 
 async def survivors_of(database: Database, object_keys: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from gantry_dicom.query import Level, Query
 
 from gantry_index.amendments import applied_revision, covered_receptions, is_hidden
 from gantry_index.metadata import MetadataAnswer, read_metadata, read_version
+from gantry_index.purging import patients_of, studies_of
 from gantry_index.records import StoredInstance
 from gantry_index.retrieval import find_by_sop_uid, find_instance, find_instances
 from gantry_index.search import Database, SearchPage
@@ -79,6 +80,14 @@ class IndexReader:
     ) -> bool:
         """Whether something of this identity was there and has been deleted or rejected."""
         return await is_hidden(self._pool, partition, study_uid, series_uid, sop_uid)
+
+    async def received_as(self, object_keys: Sequence[str]) -> set[str]:
+        """Return the studies that objects said they were of when they were received."""
+        return await studies_of(self._pool, object_keys)
+
+    async def patients_of(self, partition: str, study_uid: str) -> set[tuple[str, str]]:
+        """Return Patient ID and issuer of everybody whom an instance of the study names."""
+        return await patients_of(self._pool, partition, study_uid)
 
     async def applied_revision(self, partition: str, scope: str) -> int:
         """Return up to which revision the amendments of a study are applied."""
