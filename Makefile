@@ -51,6 +51,10 @@ test: setup ## Run every fast test
 test-slow: setup ## Run the slow tests that need no browser: long series, large bodies
 	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest -m "slow and not chromium" tests $(ARGS)
 
+.PHONY: faults
+faults: setup ## Strike services, servers and discs under load, and audit; ARGS="--rounds 200 --seed 7"
+	@$(RUN) gantry_testing.faults $(ARGS)
+
 .PHONY: test-viewer
 test-viewer: viewer ## Open studies of every kind in OHIF, in a real browser (slow)
 	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/viewer $(ARGS)

@@ -114,6 +114,8 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True, name="fault-proxy")
         self._ended = asyncio.Event()
+        # The loop itself holds tasks weakly.
+        self._exchanges: set[asyncio.Task[None]] = set()
 
     def start(self) -> Self:
         """Begin to forward."""
@@ -159,9 +161,14 @@ class FaultProxy:
             self._loop.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._exchange, sock=self._listener, limit=_CHUNK)
+        server = await asyncio.start_server(self._begin, sock=self._listener, limit=_CHUNK)
         await self._ended.wait()
         server.close()
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        exchange = asyncio.create_task(self._exchange(reader, writer))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._exchanges.discard)
 
     def _take(self, request_line: bytes) -> Hold | None:
         """Return the hold that this request is for, and disarm it."""

@@ -7,7 +7,7 @@ findings as values. As a program: ``python -m gantry_testing.auditor --help``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -58,13 +58,23 @@ class Target:
     store_settings: StoreSettings = field(default_factory=StoreSettings, repr=False)
 
 
-async def audit(sent: Sequence[SentInstance], target: Target, *, orphan_age: timedelta = DAY) -> Report:
-    """Gather, judge, report. Raises what store, database and HTTP client raise when they are down."""
+async def audit(
+    sent: Sequence[SentInstance],
+    target: Target,
+    *,
+    orphan_age: timedelta = DAY,
+    known: Collection[str] = (),
+) -> Report:
+    """Gather, judge, report. Raises what store, database and HTTP client raise when they are down.
+
+    Objects of the manifests in ``known`` (keys), which an earlier audit has read, are not read again.
+    """
     store = open_store(target.store_url, options=target.store_settings)
     try:
         lines, unreadable = await gather.read_manifests(store, Sealer.from_text(target.seal_keys))
         objects = await gather.list_objects(store)
-        contents = await gather.read_contents(store, sorted({line.object_key for line in lines}))
+        unread = {line.object_key for line in lines if line.manifest_key not in known}
+        contents = await gather.read_contents(store, sorted(unread))
         now = await store.now()
     finally:
         await store.close()
@@ -95,6 +105,12 @@ async def audit(sent: Sequence[SentInstance], target: Target, *, orphan_age: tim
     return Report(judge(sent, found, orphan_age), counts)
 
 
-def audit_now(sent: Sequence[SentInstance], target: Target, *, orphan_age: timedelta = DAY) -> Report:
+def audit_now(
+    sent: Sequence[SentInstance],
+    target: Target,
+    *,
+    orphan_age: timedelta = DAY,
+    known: Collection[str] = (),
+) -> Report:
     """Do the same for a caller without an event loop."""
-    return asyncio.run(audit(sent, target, orphan_age=orphan_age))
+    return asyncio.run(audit(sent, target, orphan_age=orphan_age, known=known))
