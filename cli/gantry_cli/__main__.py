@@ -49,6 +49,14 @@ def _run(options: argparse.Namespace) -> int:
             from gantry_cli.rebuild import rebuild
 
             return rebuild(options)
+        case "backup":
+            from gantry_cli.backup import commands
+
+            return commands.run(options)
+        case "restore":
+            from gantry_cli.backup import commands
+
+            return commands.restore(options)
         case "up" | "demo":
             return _start(options)
     return _talk(options)

@@ -6,6 +6,7 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gantry_cli.backup.arguments import add_backup, add_restore, restore_parents
 from gantry_cli.options import DEFAULT_STATE, STORES
 
 
@@ -38,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
     _audit(commands.add_parser("audit", help="who did what to whose images"), shared)
     _conformance(commands.add_parser("conformance", help="what DICOM PS3.18 asks of a server"), shared)
     _rebuild(commands.add_parser("rebuild", parents=[state], help="make the index anew from the bucket"))
+    backup = commands.add_parser("backup", help="databases, keys, configuration, and copies of the bucket")
+    add_backup(backup, state, listing, _moment, _count)
+    parents = restore_parents(state, _moment)
+    add_restore(commands.add_parser("restore", parents=parents, help="a stack anew from a backup"))
     _viewer(commands.add_parser("viewer", help="the web viewer's files"))
     return whole
 

@@ -69,13 +69,18 @@ def choices(options: StackOptions) -> Choices:
     return chosen
 
 
-def store_of(state: Path) -> str:
-    """Return which kind of object store a state folder holds. Raises ``NotFound`` for a folder without."""
+def choices_of(state: Path) -> Choices:
+    """Return what a state folder was begun with. Raises ``NotFound`` for a folder without a stack."""
     try:
-        store: str = json.loads((state / CHOICES_FILE).read_text())["store"]
+        document = json.loads((state / CHOICES_FILE).read_text())
     except FileNotFoundError:
         raise NotFound(f"{state} holds no stack") from None
-    return store
+    return Choices(document["store"], document.get("login") is not False)
+
+
+def store_of(state: Path) -> str:
+    """Return which kind of object store a state folder holds. Raises ``NotFound`` for a folder without."""
+    return choices_of(state).store
 
 
 @dataclass(frozen=True, slots=True)

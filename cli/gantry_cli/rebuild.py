@@ -54,7 +54,7 @@ def rebuild(options: argparse.Namespace) -> int:
     queue = options.queue or _queue_beside(live["GANTRY_REDIS_URL"])
     beside = {**live, "GANTRY_INDEX_DSN": dsn, "GANTRY_REDIS_URL": queue}
     with tempfile.TemporaryDirectory(prefix="gantry-rebuild-") as logs:
-        worker = _start_worker(beside, options.processes, Path(logs))
+        worker = start_worker(beside, options.processes, Path(logs))
         try:
             _pass(beside, options)
             if options.switch:
@@ -82,6 +82,14 @@ def surroundings(state: Path) -> dict[str, str]:
         if missing:
             raise BadRequest(f"the environment lacks {', '.join(missing)}")
         return dict(os.environ)
+    return local_surroundings(state)
+
+
+def local_surroundings(state: Path) -> dict[str, str]:
+    """Return the environment of the services of the stack in ``state``.
+
+    Raises ``NotFound`` and ``CannotRun`` for a folder without one.
+    """
     kind = store_of(state)
     found = {
         "GANTRY_INDEX_DSN": PostgresServer(state / "postgres").recall().dsn_for(INDEX_DATABASE),
@@ -106,7 +114,8 @@ def _queue_beside(redis_url: str) -> str:
     return parts._replace(path=f"/{QUEUE_DATABASE}").geturl()
 
 
-def _start_worker(environment: Mapping[str, str], processes: int, folder: Path) -> ChildProcess:
+def start_worker(environment: Mapping[str, str], processes: int, folder: Path) -> ChildProcess:
+    """Start an indexer worker of our own, with its logs in ``folder``. Raises ``NotReady``."""
     service = Service("rebuild-worker", "gantry_indexer", ("worker",))
     own = {**environment, "GANTRY_WORKER_PROCESSES": str(processes)}
     worker = ChildProcess(service_spec(service, own, free_port(), folder, folder))
@@ -123,8 +132,11 @@ def _pass(environment: Mapping[str, str], options: argparse.Namespace) -> None:
     arguments = ["rebuild", "--window", str(options.processes * CHUNKS_A_PROCESS)]
     arguments += ["--partition", options.partition] if options.partition else []
     arguments += ["--until", options.until.isoformat()] if options.until else []
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "gantry_storage", *arguments], env=dict(environment), check=False
-    )
-    if done.returncode:
+    if run_storage(environment, *arguments):
         raise Unavailable("the rebuild was not finished; start it again, it goes on where it ended")
+
+
+def run_storage(environment: Mapping[str, str], *arguments: str) -> int:
+    """Run one of the storage service's commands to its end and return the exit code."""
+    command = [sys.executable, "-P", "-m", "gantry_storage", *arguments]
+    return subprocess.run(command, env=dict(environment), check=False).returncode

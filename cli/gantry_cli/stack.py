@@ -20,6 +20,7 @@ from gantry_embedded.s3 import S3Server
 from gantry_embedded.supervisor import Supervisor
 from gantry_embedded.valkey import ValkeyServer
 
+from gantry_cli.backup.wal import archive_settings
 from gantry_cli.options import (
     CLIENTS_FOLDER,
     OBJECTS_FOLDER,
@@ -46,7 +47,9 @@ AUTH_PATH = "/auth"
 
 
 @dataclass(frozen=True, slots=True)
-class _Servers:
+class Servers:
+    """What the services stand on."""
+
     postgres: PostgresServer
     valkey: ValkeyServer
     s3: S3Server | None
@@ -61,10 +64,10 @@ def running_stack(options: StackOptions, supervisor: Supervisor) -> Iterator[Sta
     with ExitStack() as afterwards, supervisor.running():
         chosen = choices(options)
         ports = _service_ports(options)
-        servers = _servers(supervisor.folder, chosen.store)
+        servers = servers_of(supervisor.folder, chosen.store)
         if servers.s3 is not None:
             afterwards.callback(servers.s3.after_stop)
-        environment = _start_servers(supervisor, servers)
+        environment = start_servers(supervisor, servers)
         environment |= {"GANTRY_DIMSE_HOST": LOOPBACK, "GANTRY_DIMSE_PORT": str(ports[DIMSE_PORT])}
         if options.viewer is not None:
             environment["GANTRY_VIEWER_FOLDER"] = str(options.viewer)
@@ -98,12 +101,14 @@ def _service_ports(options: StackOptions) -> dict[str, int]:
     return remembered_ports(options.state / "ports.json", names, fixed)
 
 
-def _servers(state: Path, store: str) -> _Servers:
+def servers_of(state: Path, store: str) -> Servers:
+    """Return the servers of a state folder, not started."""
     s3 = S3Server(state / S3_FOLDER) if store == "s3" else None
-    return _Servers(PostgresServer(state / "postgres"), ValkeyServer(state / "valkey"), s3)
+    postgres = PostgresServer(state / "postgres", settings=archive_settings(state))
+    return Servers(postgres, ValkeyServer(state / "valkey"), s3)
 
 
-def _start_servers(supervisor: Supervisor, servers: _Servers) -> dict[str, str]:
+def start_servers(supervisor: Supervisor, servers: Servers) -> dict[str, str]:
     """Start PostgreSQL, Valkey and S3, bring the schema up to date; returns the services' environment."""
     state = supervisor.folder
     everyone = [server for server in (servers.s3, servers.postgres, servers.valkey) if server is not None]

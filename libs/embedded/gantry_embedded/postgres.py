@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -27,17 +28,24 @@ ORDINARY_ACCOUNT = "nobody"
 class PostgresServer(Server):
     """A PostgreSQL cluster under ``folder``: TCP on the loopback, SCRAM passwords, data checksums.
 
-    ``durable=False`` switches syncing off: for tests only.
+    ``durable=False`` switches syncing off: for tests only. ``settings`` are further ones of PostgreSQL's.
     As root the server runs as ``nobody`` and its data folder belongs to that account.
     """
 
     def __init__(
-        self, folder: Path, port: int = 0, *, durable: bool = True, max_connections: int = 200
+        self,
+        folder: Path,
+        port: int = 0,
+        *,
+        durable: bool = True,
+        max_connections: int = 200,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(folder)
         self._fixed_port = port
         self._durable = durable
         self._max_connections = max_connections
+        self._settings = dict(settings or {})
         self.port = port
         self.password = ""
 
@@ -76,7 +84,7 @@ class PostgresServer(Server):
     def _initialise(self) -> None:
         if self.data_folder.exists():  # an initdb that did not finish
             shutil.rmtree(self.data_folder)
-        account = _account()
+        account = server_account()
         self.data_folder.mkdir(mode=0o700)
         password_file = self.folder / ".initdb-password"
         password_file.write_text(self.password)
@@ -118,6 +126,7 @@ class PostgresServer(Server):
             "shared_preload_libraries": "pg_stat_statements",
             "max_wal_size": "2GB",
         }
+        settings |= self._settings
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         return ProcessSpec(
@@ -132,7 +141,7 @@ class PostgresServer(Server):
             ready=self.is_ready,
             stop_signal=signal.SIGINT,  # fast shutdown: ends connections, writes a checkpoint
             death_signal=signal.SIGQUIT,  # immediate shutdown: takes its children along
-            account=_account(),
+            account=server_account(),
         )
 
     def is_ready(self) -> bool:
@@ -166,8 +175,11 @@ class PostgresServer(Server):
             connection.execute(statement)
 
 
-def _account() -> Account | None:
-    """Return the account PostgreSQL has to run under, None to keep ours. Raises ``CannotRun``."""
+def server_account() -> Account | None:
+    """Return the account PostgreSQL has to run under, which owns its files, None to keep ours.
+
+    Raises ``CannotRun``.
+    """
     if os.geteuid() != 0:
         return None
     try:

@@ -56,10 +56,10 @@ def ensure_database(dsn: str) -> bool:
     return True
 
 
-def switch(dsn: str, fresh: str) -> str:
+def switch(dsn: str, fresh: str, *, is_index: bool = True) -> str:
     """Put the database ``fresh`` in the place of the one that ``dsn`` names; returns what that is called now.
 
-    Both are disconnected for the moment it takes. What the fresh one would tell of the past has
+    Both are disconnected for the moment it takes. What a fresh index would tell of the past has
     been told: its events go first, or everything would be sent on and announced once more.
     Raises ``BadRequest``, ``NotFound`` (one of them is not there), ``Conflict`` and ``Unavailable``.
     """
@@ -71,7 +71,8 @@ def switch(dsn: str, fresh: str) -> str:
         for each in (name, fresh):
             if not _exists(connection, each):
                 raise NotFound(f"there is no database {each}")
-        _forget_events(sibling(dsn, fresh))
+        if is_index:
+            forget_events(sibling(dsn, fresh))
         for each in (name, fresh):
             _close(connection, each, is_open=False)
         try:
@@ -87,7 +88,8 @@ def switch(dsn: str, fresh: str) -> str:
     return kept
 
 
-def _forget_events(dsn: str) -> None:
+def forget_events(dsn: str) -> None:
+    """Let an index announce nothing of what it has taken in so far. Raises ``Unavailable``."""
     with _connected(dsn) as connection:
         connection.execute("DELETE FROM outbox")
 

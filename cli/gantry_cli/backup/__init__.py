@@ -1,0 +1,1 @@
+"""``gantry backup`` and ``gantry restore``: databases, keys and configuration, and copies of the bucket."""
