@@ -30,6 +30,12 @@ class RequestKind(StrEnum):
     TRY_AGAIN = "try-again"
     # Read everything of some days again: ``since``, ``until``.
     SCRUB = "scrub"
+    # What the retention file means for what is stored now.
+    RETENTION_PLAN = "retention-plan"
+    # Do it.
+    RETENTION_RUN = "retention-run"
+    # Destroy what is deleted of a study: ``study``, ``reason``, ``now`` (before its grace is over).
+    PURGE = "purge"
 
 
 @dataclass(frozen=True, slots=True)

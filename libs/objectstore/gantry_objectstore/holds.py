@@ -24,6 +24,7 @@ from gantry_objectstore.keys import HOLD_PREFIX, LIFTED, check_partition, hold_f
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
 
+_UNLOCKED = ".unlocked"
 _PATIENT = "patient"
 _KINDS = {HOLD_SCOPE_STUDY: "study", HOLD_SCOPE_PATIENT: _PATIENT, HOLD_SCOPE_PARTITION: "partition"}
 
@@ -86,6 +87,18 @@ class HoldLedger:
         """Return the partitions that have or had holds."""
         return sorted(await self._store.list_folders(HOLD_PREFIX))
 
+    async def unlocked(self, hold: Hold) -> bool:
+        """Whether the bucket's own holds have been taken away since this one was lifted."""
+        try:
+            await self._store.head(_folder(hold) + hold.hold + _UNLOCKED)
+        except NotFound:
+            return False
+        return True
+
+    async def note_unlocked(self, hold: Hold) -> None:
+        """Remember that the bucket's own holds of a lifted hold have been taken away."""
+        await self._store.put(_folder(hold) + hold.hold + _UNLOCKED, b"unlocked\n")
+
     async def has_patient_holds(self, partition: str) -> bool:
         """Whether there are or were holds on patients: without any, nobody need ask whose a study is."""
         return _PATIENT in await self._store.list_folders(f"{HOLD_PREFIX}{check_partition(partition)}/")
@@ -122,8 +135,8 @@ class HoldLedger:
         keys = sorted([info.key async for info in self._store.list(folder)])
         lifted = {key for key in keys if key.endswith(LIFTED)}
         for key in keys:
-            if key in lifted:
-                continue
+            if "." in key.rpartition("/")[2]:
+                continue  # what is noted beside a hold
             hold = self._sealer.open(await self._store.get(key), Hold)
             if hold.partition != partition or _folder(hold) + hold.hold != key:
                 raise BadSeal("a hold under another's key")

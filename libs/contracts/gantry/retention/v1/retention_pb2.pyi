@@ -73,7 +73,7 @@ class DestroyedObject(_message.Message):
     def __init__(self, object_key: _Optional[str] = ..., series_instance_uid: _Optional[str] = ..., sop_instance_uid: _Optional[str] = ..., sop_class_uid: _Optional[str] = ..., size: _Optional[int] = ..., data_set_digest: _Optional[bytes] = ..., copies: _Optional[int] = ...) -> None: ...
 
 class Certificate(_message.Message):
-    __slots__ = ("partition", "study_instance_uid", "deletion_revision", "purge_revision", "deleted_by", "deletion_reason", "deleted_at_us", "ordered_by", "order_reason", "policy", "begun_at_us", "ended_at_us", "objects", "stores", "backups_until_us")
+    __slots__ = ("partition", "study_instance_uid", "deletion_revision", "purge_revision", "deleted_by", "deletion_reason", "deleted_at_us", "ordered_by", "order_reason", "policy", "begun_at_us", "ended_at_us", "objects", "stores", "backups_until_us", "backups")
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     STUDY_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
     DELETION_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class Certificate(_message.Message):
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     STORES_FIELD_NUMBER: _ClassVar[int]
     BACKUPS_UNTIL_US_FIELD_NUMBER: _ClassVar[int]
+    BACKUPS_FIELD_NUMBER: _ClassVar[int]
     partition: str
     study_instance_uid: str
     deletion_revision: int
@@ -104,4 +105,5 @@ class Certificate(_message.Message):
     objects: _containers.RepeatedCompositeFieldContainer[DestroyedObject]
     stores: _containers.RepeatedScalarFieldContainer[str]
     backups_until_us: int
-    def __init__(self, partition: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., deletion_revision: _Optional[int] = ..., purge_revision: _Optional[int] = ..., deleted_by: _Optional[str] = ..., deletion_reason: _Optional[str] = ..., deleted_at_us: _Optional[int] = ..., ordered_by: _Optional[str] = ..., order_reason: _Optional[str] = ..., policy: _Optional[str] = ..., begun_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., objects: _Optional[_Iterable[_Union[DestroyedObject, _Mapping]]] = ..., stores: _Optional[_Iterable[str]] = ..., backups_until_us: _Optional[int] = ...) -> None: ...
+    backups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, partition: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., deletion_revision: _Optional[int] = ..., purge_revision: _Optional[int] = ..., deleted_by: _Optional[str] = ..., deletion_reason: _Optional[str] = ..., deleted_at_us: _Optional[int] = ..., ordered_by: _Optional[str] = ..., order_reason: _Optional[str] = ..., policy: _Optional[str] = ..., begun_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., objects: _Optional[_Iterable[_Union[DestroyedObject, _Mapping]]] = ..., stores: _Optional[_Iterable[str]] = ..., backups_until_us: _Optional[int] = ..., backups: _Optional[_Iterable[str]] = ...) -> None: ...
