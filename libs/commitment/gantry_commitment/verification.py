@@ -1,6 +1,6 @@
 """Looks at the stored objects themselves: an index row is no evidence that bytes are there.
 
-An instance is committed when its object has the size and the data set the digest that were
+What was received counts, whatever was corrected since: that is what the sender may delete. An instance is committed when its object has the size and the data set the digest that were
 recorded when it was received. Everything is read and hashed; a commitment is what lets a
 modality delete its only other copy.
 """
@@ -115,24 +115,24 @@ class Verifier:
     async def _is_whole(self, instance: StoredInstance) -> bool:
         async with self._slots:
             try:
-                info = await self._store.head(instance.object_key)
-                if info.size != instance.size:
-                    log.error("committed_object_has_another_size", object_key=instance.object_key)
+                info = await self._store.head(instance.received_key)
+                if info.size != instance.received_size:
+                    log.error("committed_object_has_another_size", object_key=instance.received_key)
                     return False
                 digest = await self._digest(instance)
             except NotFound:
-                log.error("committed_object_missing", object_key=instance.object_key)  # noqa: TRY400 - expected
+                log.error("committed_object_missing", object_key=instance.received_key)  # noqa: TRY400 - expected
                 return False
         if digest != instance.data_set_digest:
-            log.error("committed_object_is_damaged", object_key=instance.object_key)
+            log.error("committed_object_is_damaged", object_key=instance.received_key)
             return False
         return True
 
     async def _digest(self, instance: StoredInstance) -> bytes:
         hashing = hashlib.sha256()
-        length = instance.size - instance.meta_length
+        length = instance.received_size - instance.meta_length
         async for chunk in self._store.stream(
-            instance.object_key, instance.meta_length, length, chunk=CHUNK_BYTES
+            instance.received_key, instance.meta_length, length, chunk=CHUNK_BYTES
         ):
             await asyncio.to_thread(hashing.update, chunk)
         return hashing.digest()

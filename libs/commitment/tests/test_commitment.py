@@ -69,6 +69,8 @@ def stored(store, index):
             rows=None,
             columns=None,
             number_of_frames=None,
+            received_key=key,
+            received_size=len(META) + len(DATA),
             data_set_digest=hashlib.sha256(DATA).digest(),
         )
         index.rows.append(row)

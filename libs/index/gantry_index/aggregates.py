@@ -96,11 +96,12 @@ async def difference_of(database: Database, partition: str, study_uid: str) -> D
     return Difference(partition, study_uid, _differing(rows[0]))
 
 
-async def recount_study(connection: Connection, study_pk: int) -> set[int]:
+async def recount_study(connection: Connection, study_pk: int, *, renewed: bool = False) -> set[int]:
     """Recount everything that is stored of a study; returns patient rows that it has left.
 
-    The caller holds the study's advisory lock in the current transaction, and passes what is
-    returned to ``settle_patients``.
+    With ``renewed`` its values and those of its series are read again, although the instances that
+    they come from are the same ones. The caller holds the study's advisory lock in the current
+    transaction, and passes what is returned to ``settle_patients``.
     """
     study = await connection.fetchrow(sql.LOCK_STUDY, study_pk)
     await connection.execute(sql.DROP_EMPTY_SERIES, study_pk)
@@ -109,8 +110,8 @@ async def recount_study(connection: Connection, study_pk: int) -> set[int]:
         await connection.execute("DELETE FROM study WHERE id = $1", study_pk)
         return {study["patient_pk"]} - {None}
     first_key = min(row["first_key"] for row in firsts)
-    wanting = [row for row in firsts if row["first_key"] != row["order_key"]]
-    is_wanting = first_key != study["order_key"] or not study["is_linked"]
+    wanting = [row for row in firsts if renewed or row["first_key"] != row["order_key"]]
+    is_wanting = renewed or first_key != study["order_key"] or not study["is_linked"]
     sources = {row["first_key"] for row in wanting} | ({first_key} if is_wanting else set())
     levels = await _levels(connection, study_pk, sources) if sources else {}
     for row in wanting:

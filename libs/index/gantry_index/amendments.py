@@ -7,7 +7,6 @@ takes back. What is restored is pending, and indexed again from its object.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from gantry.amendment.v1.amendment_pb2 import (
@@ -26,17 +25,18 @@ from gantry.index.v1.index_pb2 import (
     VERDICT_STATE_PENDING,
     VERDICT_STATE_TOMBSTONED,
 )
-from gantry.reception.v1.reception_pb2 import Outcome, Reception, Source
+from gantry.reception.v1.reception_pb2 import Reception
 from gantry_dicom.errors import CannotProcess
-from gantry_dicom.keys import parse_order_key
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.metrics import counter
 
 from gantry_index.aggregates import recount_study, settle_patients
 from gantry_index.arrivals import lock_key
+from gantry_index.correcting import KINDS, apply_correction, take_correction_lock
 from gantry_index.events import event
 from gantry_index.pools import Connection, IndexPool
 from gantry_index.purging import apply_purge
+from gantry_index.reception_rows import RECEPTION_COLUMNS, reception_of
 from gantry_index.search import Database
 
 log = get_logger(__name__)
@@ -95,17 +95,16 @@ DELETE FROM hidden WHERE partition = $1 AND study_uid = $2 AND revision = $3 AND
 RETURNING object_key
 """
 
-_KNOWN_KINDS = (AMENDMENT_KIND_HIDE, AMENDMENT_KIND_RESTORE, AMENDMENT_KIND_PURGE)
+_KNOWN_KINDS = KINDS | {AMENDMENT_KIND_HIDE, AMENDMENT_KIND_RESTORE, AMENDMENT_KIND_PURGE}
 
 _PENDING_AGAIN = """
 UPDATE reception SET state = $2, attempts = 0 WHERE object_key = ANY ($1::text[]) AND state = $3
 """
 
-_WAITING = """
-SELECT object_key, store_id, order_key, study_uid, series_uid, sop_uid, sop_class_uid,
-       transfer_syntax_uid, size, meta_length, data_set_digest, source, received_at
-FROM reception WHERE partition = $1 AND study_uid = $2 AND state = $3 ORDER BY order_key
-"""
+_WAITING = f"""
+SELECT {RECEPTION_COLUMNS} FROM reception AS r
+WHERE r.partition = $1 AND r.study_uid = $2 AND r.state = $3 ORDER BY r.order_key
+"""  # noqa: S608 - only names
 
 _COVERED = """
 SELECT object_key, series_uid, sop_uid FROM reception
@@ -118,13 +117,14 @@ ORDER BY order_key
 async def apply_amendment(pool: IndexPool, amendment: Amendment, scope: str) -> None:
     """Make the index say what ``amendment`` says; repeating it changes nothing.
 
-    The earlier revisions of the study must have been applied. ``scope`` is that of its key.
+    The earlier revisions of its study or patient must have been applied. ``scope`` is that of its key.
     Raises ``Unavailable``, and ``CannotProcess`` for a kind this release does not know.
     """
     if amendment.kind not in _KNOWN_KINDS:
         raise CannotProcess("an amendment of a kind that this release does not know")
     partition, study_uid = amendment.partition, amendment.study_instance_uid
     async with pool.transaction() as connection:
+        await take_correction_lock(connection, amendment)
         await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key("study", partition, study_uid))
         recorded = await connection.fetchval(
             _RECORD,
@@ -138,6 +138,8 @@ async def apply_amendment(pool: IndexPool, amendment: Amendment, scope: str) -> 
             await _hide(connection, amendment)
         elif amendment.kind == AMENDMENT_KIND_PURGE:
             await apply_purge(connection, amendment)
+        elif amendment.kind in KINDS:
+            await apply_correction(connection, amendment, scope)
         else:
             await _restore(connection, amendment, scope)
     APPLIED.labels(AmendmentKind.Name(amendment.kind).removeprefix("AMENDMENT_KIND_").lower()).inc()
@@ -188,29 +190,7 @@ async def applied_revision(database: Database, partition: str, scope: str) -> in
 async def waiting_receptions(database: Database, partition: str, study_uid: str) -> list[Reception]:
     """Return the receptions of a study that are to be indexed again, oldest first. Raises ``Unavailable``."""
     rows = await database.fetch(_WAITING, partition, study_uid, VERDICT_STATE_PENDING)
-    receptions = []
-    for row in rows:
-        batch, ordinal = parse_order_key(row["order_key"])
-        receptions.append(
-            Reception(
-                object_key=row["object_key"],
-                batch=batch,
-                ordinal=ordinal,
-                store_id=row["store_id"],
-                size=row["size"],
-                meta_length=row["meta_length"],
-                data_set_digest=row["data_set_digest"],
-                transfer_syntax_uid=row["transfer_syntax_uid"],
-                sop_class_uid=row["sop_class_uid"],
-                study_instance_uid=row["study_uid"],
-                series_instance_uid=row["series_uid"],
-                sop_instance_uid=row["sop_uid"],
-                outcome=Outcome.OUTCOME_ACKNOWLEDGED,
-                source=Source.FromString(row["source"]),
-                received_at_us=round((row["received_at"] - _EPOCH).total_seconds() * 1_000_000),
-            )
-        )
-    return receptions
+    return [reception_of(row) for row in rows]
 
 
 async def covered_receptions(
@@ -249,11 +229,3 @@ async def is_hidden(
         *(partition, study_uid, series_uid, sop_uid),
     )
     return bool(rows[0]["found"])
-
-
-async def hidden_keys(connection: Connection, object_keys: Sequence[str]) -> frozenset[str]:
-    """Return which of the objects are hidden."""
-    rows = await connection.fetch(
-        "SELECT object_key FROM hidden WHERE object_key = ANY ($1::text[])", list(object_keys)
-    )
-    return frozenset(row["object_key"] for row in rows)

@@ -92,14 +92,14 @@ def received_at(reception: Reception) -> datetime:
     return _EPOCH + timedelta(microseconds=reception.received_at_us)
 
 
-def lock_keys(chunk: Sequence[Arrival]) -> list[int]:
+def lock_keys(chunk: Sequence[Arrival], studies: Iterable[tuple[str, str]] = ()) -> list[int]:
     """Return the advisory locks that a chunk needs, in the order in which everybody takes them.
 
     One a study, so that what is read of it stays true until the commit; one a series UID and
     one a SOP Instance UID of the partition, so that of two writers that bring the same UID
-    into two studies the second sees the first.
+    into two studies the second sees the first. ``studies`` (partition and UID) are further ones.
     """
-    names: set[tuple[str, str, str]] = set()
+    names: set[tuple[str, str, str]] = {("study", *study) for study in studies}
     for arrival in chunk:
         partition, study_uid, sop_uid = arrival.identity
         names.add(("study", partition, study_uid))

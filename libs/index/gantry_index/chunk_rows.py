@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
@@ -69,6 +70,8 @@ class ChunkRows:
     new_instances: int = 0
     # Positions in `studies` of those whose numbers cannot be had by adding up.
     recounted: set[int] = field(default_factory=set)
+    # Those of them whose values are others now although their first instance is not.
+    renewed: set[int] = field(default_factory=set)
     # Patient rows that a study has left.
     left_patients: set[int] = field(default_factory=set)
 
@@ -93,7 +96,11 @@ def chunk_rows(decisions: Decisions, known: Mapping[PlaceKey, KnownLevels]) -> C
     for key in sorted(studies):
         _add_study(rows, key, studies[key], known)
     rows.objects += [
-        (*_object(decided.arrival.record, decided.arrival.stored), True, *_decision(decided), *_NOWHERE)
+        (
+            *_object(decided.arrival.record, decided.arrival.stored),
+            *(True, *_decision(decided), *_NOWHERE),
+            *_correction(decided.arrival.record),
+        )
         for decided in decisions.decided
         if decided.state != VERDICT_STATE_INDEXED
     ]
@@ -121,6 +128,8 @@ def _add_study(
             rows.left_patients.add(before.patient_pk)
     if not all(placement.is_new for placement in placements):
         rows.recounted.add(number)
+    if any(placement.is_renewed for placement in placements):
+        rows.renewed.add(number)
 
     modalities = set(before.modalities or ()) if is_first else set()
     new_series = 0
@@ -168,6 +177,7 @@ def _add_series(
             *((level.document, level.extra) if is_first else (None, None)),
             sum(placement.is_new for placement in placements),
             min(placement.source.record.facts.encoder_version for placement in placements),
+            _corrections(placement.source.record for placement in placements),
             *(len(placements), segment.metadata, segment.documents, segment.levels),
         )
     )
@@ -182,6 +192,7 @@ def _add_series(
                 *(integer(facts.rows), integer(facts.columns), integer(facts.bits_allocated)),
                 integer(facts.number_of_frames),
                 *pointers,
+                *_correction(placement.source.record),
             )
         )
 
@@ -215,6 +226,20 @@ def _object(record: InstanceRecord, stored: StoredObject) -> Row:
         *(reception.sop_class_uid, reception.transfer_syntax_uid, stored.size, stored.meta_length),
         *(reception.data_set_digest, stored.frame_table, stored.received_at),
     )
+
+
+def _correction(record: InstanceRecord) -> Row:
+    made = record.correction
+    if made is None:
+        return (None,) * 5
+    received = made.received_study_uid, made.received_series_uid
+    return made.header_key, made.size, made.frame_table, *received
+
+
+def _corrections(records: Iterable[InstanceRecord]) -> str:
+    """Return a digest of the corrections that records went through; empty without any."""
+    taken = sorted({one for record in records if record.correction for one in record.correction.taken})
+    return hashlib.sha256(repr(taken).encode()).hexdigest()[:16] if taken else ""
 
 
 def _decision(decided: Decided) -> Row:

@@ -103,6 +103,8 @@ class Placement(NamedTuple):
     stored: StoredObject
     decided: Decided | None
     is_new: bool
+    # Derived again from the object that it points at already.
+    is_renewed: bool = False
 
 
 class Redecision(NamedTuple):
@@ -131,13 +133,24 @@ class Decisions:
         """Every arrival that was not decided before."""
         return (decided.arrival for decided in self.decided)
 
+    @property
+    def touched(self) -> Iterator[Arrival]:
+        """Every arrival that something is written of."""
+        yield from self.fresh
+        yield from (placement.source for placement in self.placements if placement.is_renewed)
+
 
 def decide(
-    chunk: Sequence[Arrival], standing: Mapping[str, Standing], hidden: Collection[str] = ()
+    chunk: Sequence[Arrival],
+    standing: Mapping[str, Standing],
+    hidden: Collection[str] = (),
+    *,
+    renewing: bool = False,
 ) -> Decisions:
     """Decide every arrival of ``chunk``, given the ``standing`` receptions by object key.
 
     The object keys in ``hidden`` were taken out of sight by an amendment, whenever they arrive.
+    With ``renewing`` those that are shown are written again.
     """
     decisions = Decisions()
     fresh: dict[Identity, dict[str, Arrival]] = defaultdict(dict)
@@ -145,6 +158,9 @@ def decide(
         known = standing.get(arrival.object_key)
         if known is not None and known.state != VERDICT_STATE_PENDING:
             decisions.verdicts[arrival.object_key] = known.verdict
+            if renewing and known.state == VERDICT_STATE_INDEXED and known.identity == arrival.identity:
+                placement = Placement(arrival, arrival.stored, None, is_new=False, is_renewed=True)
+                decisions.placements.append(placement)
         elif arrival.object_key in hidden:
             _bury(decisions, arrival)
         else:

@@ -10,6 +10,7 @@ from gantry.events.v1.events_pb2 import (
     EVENT_KIND_CONFLICT_FOUND,
     EVENT_KIND_INSTANCE_QUARANTINED,
     EVENT_KIND_INSTANCE_REPLACED,
+    EVENT_KIND_INSTANCES_AMENDED,
     EVENT_KIND_INSTANCES_INDEXED,
     EventKind,
     IndexEvent,
@@ -26,6 +27,8 @@ def chunk_events(decisions: Decisions) -> Iterator[bytes]:
     traces: dict[_Place, str] = {}
     for placement in decisions.placements:
         kind = EVENT_KIND_INSTANCES_INDEXED if placement.is_new else EVENT_KIND_INSTANCE_REPLACED
+        if placement.is_renewed:
+            kind = EVENT_KIND_INSTANCES_AMENDED
         partition, study_uid, sop_uid = placement.source.identity
         place = (kind, partition, study_uid, placement.source.series_uid)
         sops[place].append(sop_uid)

@@ -38,11 +38,11 @@ _METADATA = """WITH chosen AS (
            array_agg(metadata_length) AS metadata_lengths
     FROM chosen GROUP BY segment_pk
 )
-SELECT g.series_uid, g.version, x.encoder_version, g.positions, g.metadata_offsets, g.metadata_lengths,
-       x.metadata
+SELECT g.series_uid, g.version, x.encoder_version, x.corrections,
+       g.positions, g.metadata_offsets, g.metadata_lengths, x.metadata
 FROM grouped g JOIN segment x ON x.id = g.segment_pk"""
 
-_VERSION = """SELECT DISTINCT e.series_uid, e.version, x.encoder_version
+_VERSION = """SELECT DISTINCT e.series_uid, e.version, x.encoder_version, x.corrections
 FROM study s JOIN series e ON e.study_pk = s.id
 JOIN instance i ON i.series_pk = e.id
 JOIN segment x ON x.id = i.segment_pk
@@ -93,10 +93,10 @@ async def read_version(
 
 
 def _version(rows: Sequence[Row]) -> str:
-    """Return a digest of the series with their versions, and of the encoders that wrote them."""
+    """Return a digest of the series with their versions, encoders and corrections."""
     if not rows:
         return ""
-    parts: Iterable[tuple[str, int, int]] = {
-        (row["series_uid"], row["version"], row["encoder_version"]) for row in rows
+    parts: Iterable[tuple[str, int, int, str]] = {
+        (row["series_uid"], row["version"], row["encoder_version"], row["corrections"]) for row in rows
     }
     return hashlib.sha256(repr(sorted(parts)).encode()).hexdigest()[:32]

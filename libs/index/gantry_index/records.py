@@ -31,6 +31,8 @@ class FindingKind(Enum):
     PATIENT_MIX = "patient-mix"
     # Instances of the study differ in study date, accession number or study ID.
     STUDY_ATTRIBUTES_DIFFER = "study-attributes-differ"
+    # What was decided about the instance could not be done to it: it is shown as it was.
+    NOT_AMENDED = "not-amended"
 
     # What reading everything again finds (``STORAGE_FINDINGS``); ``object_key`` is the object's, or
     # the manifest's.
@@ -62,6 +64,23 @@ STORAGE_FINDINGS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectedRecord:
+    """What corrections made of an instance.
+
+    Without a header key they left its object as it was. The UIDs are those that it was received
+    with, where it is shown under others; the record's reception has those.
+    """
+
+    # Scope and revision of each correction.
+    taken: tuple[tuple[str, int], ...]
+    header_key: str | None = None
+    size: int | None = None
+    frame_table: bytes | None = None
+    received_study_uid: str | None = None
+    received_series_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceRecord:
     """One instance to be indexed: its reception (a manifest line) and what was derived."""
 
@@ -71,11 +90,18 @@ class InstanceRecord:
     # Packed frame table (gantry_dicom.frames), offsets absolute in the stored object.
     frame_table: bytes
     traceparent: str = ""
+    correction: CorrectedRecord | None = None
+    # Which state of the partition's corrections it was derived under (``corrections``).
+    corrections_seen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StoredInstance:
-    """Where one instance lies: enough to answer WADO-RS, C-MOVE and C-GET without a parse."""
+    """Where one instance lies: enough to answer WADO-RS, C-MOVE and C-GET without a parse.
+
+    ``object_key``, ``size`` and ``frame_table`` are of the instance as it is shown: of a corrected
+    one, those that ``gantry_objectstore.corrected`` reads. The received object is told apart.
+    """
 
     study_uid: str
     series_uid: str
@@ -91,4 +117,7 @@ class StoredInstance:
     rows: int | None
     columns: int | None
     number_of_frames: int | None
+    # Of the object as it was received, whose File Meta is as long as that of a corrected one.
+    received_key: str
+    received_size: int
     data_set_digest: bytes

@@ -114,7 +114,8 @@ UPDATE patient AS p SET
 FROM unnest($1::bigint[]) AS k(id) CROSS JOIN LATERAL (
     SELECT * FROM study AS t WHERE t.patient_pk = k.id ORDER BY t.order_key LIMIT 1
 ) AS s
-WHERE p.id = k.id AND p.order_key <> s.order_key
+WHERE p.id = k.id AND (p.order_key, p.name, p.birth_date, p.sex)
+    IS DISTINCT FROM (s.order_key, s.patient_name, s.patient_birth_date, s.patient_sex)
 """
 
 DIFFERENCE_FIELDS = (

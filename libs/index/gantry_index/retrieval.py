@@ -8,8 +8,11 @@ from gantry_index.records import StoredInstance
 from gantry_index.search import Database, Row
 
 _COLUMNS = """s.study_uid, e.series_uid, i.sop_uid, i.sop_class_uid, i.instance_number,
-       i.transfer_syntax_uid, i.store_id, i.object_key, i.size, i.meta_length, i.frame_table,
-       i.rows, i.columns, i.number_of_frames, i.data_set_digest"""
+       i.transfer_syntax_uid, i.store_id, coalesce(i.header_key, i.object_key) AS object_key,
+       coalesce(i.corrected_size, i.size) AS size, i.meta_length,
+       coalesce(i.corrected_frame_table, i.frame_table) AS frame_table,
+       i.object_key AS received_key, i.size AS received_size, i.data_set_digest,
+       i.rows, i.columns, i.number_of_frames"""
 
 # Every lookup below is by a unique key: study UID, then (study, SOP UID) or (study, series UID).
 _MANY = f"""SELECT {_COLUMNS}
@@ -86,6 +89,8 @@ def _stored(rows: Sequence[Row]) -> list[StoredInstance]:
             rows=row["rows"],
             columns=row["columns"],
             number_of_frames=row["number_of_frames"],
+            received_key=row["received_key"],
+            received_size=row["received_size"],
             data_set_digest=row["data_set_digest"],
         )
         for row in rows

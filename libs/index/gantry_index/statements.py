@@ -70,6 +70,9 @@ def of(alias: str, columns: Sequence[str]) -> str:
 # writers always meet in the same order and wait instead of deadlocking.
 LOCK = "SELECT count(pg_advisory_xact_lock(key)) FROM unnest('{{{keys}}}'::bigint[]) AS key"
 
+# Shared by all who write instances; taken before the others.
+LOCK_SHARED = "SELECT count(pg_advisory_xact_lock_shared(key)) FROM unnest('{{{keys}}}'::bigint[]) AS key"
+
 # What is known ---------------------------------------------------------------------------
 
 _RECEPTION = """r.object_key, r.partition, r.study_uid, r.series_uid, r.sop_uid, r.order_key, r.state,
@@ -150,8 +153,8 @@ SERIES = group(
     " series_description text, body_part_examined text, pps_start_date date, pps_start_time time,"
     " scheduled_step_ids jsonb, requested_procedure_ids jsonb, document bytea, extra bytea,"
     " instance_count integer,"
-    " encoder_version integer, segment_instances integer, segment_metadata bytea,"
-    " segment_documents bytea, segment_levels bytea",
+    " encoder_version integer, segment_corrections text, segment_instances integer,"
+    " segment_metadata bytea, segment_documents bytea, segment_levels bytea",
 )
 # One row a received object; `series` is set where an instance row points at it, `is_received` is
 # not where its reception row is there already.
@@ -164,7 +167,9 @@ OBJECTS = group(
     " series integer, instance_number integer, content_date_time timestamp, rows integer,"
     " columns integer, bits_allocated integer, number_of_frames integer,"
     " metadata_offset integer, metadata_length integer, document_offset integer,"
-    " document_length integer, level_offset integer, level_length integer",
+    " document_length integer, level_offset integer, level_length integer,"
+    " header_key text, corrected_size bigint, corrected_frame_table bytea,"
+    " received_study_uid text, received_series_uid text",
 )
 REDECIDED = group("redecided", "object_key text, old_state smallint, state smallint, survivor_key text")
 FINDINGS = group(
@@ -228,6 +233,9 @@ INSTANCE_VALUES = (
     "document_length",
     "level_offset",
     "level_length",
+    "header_key",
+    "corrected_size",
+    "corrected_frame_table",
 )
 
 WRITE_CHUNK = prepare(

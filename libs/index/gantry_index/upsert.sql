@@ -90,9 +90,11 @@ series_doc AS (
     ON CONFLICT (series_pk) DO UPDATE SET document = excluded.document, extra = excluded.extra
 ),
 segment_up AS (
-    INSERT INTO segment (series_pk, encoder_version, instance_count, metadata, documents, levels)
-    SELECT s.id, i.encoder_version, i.segment_instances, i.segment_metadata, i.segment_documents,
-        i.segment_levels
+    INSERT INTO segment (
+        series_pk, encoder_version, corrections, instance_count, metadata, documents, levels
+    )
+    SELECT s.id, i.encoder_version, i.segment_corrections, i.segment_instances, i.segment_metadata,
+        i.segment_documents, i.segment_levels
     FROM series_in AS i JOIN series_ids AS s ON s.n = i.n
     RETURNING id, series_pk
 ),
@@ -114,15 +116,18 @@ reception_up AS (
     INSERT INTO reception AS t (
         object_key, partition, store_id, order_key, study_uid, series_uid, sop_uid, sop_class_uid,
         transfer_syntax_uid, size, meta_length, data_set_digest, state, survivor_key, replaces,
-        frame_table, source, received_at, decided_at
+        frame_table, source, received_at, decided_at, received_study_uid, received_series_uid
     )
     SELECT o.object_key, o.partition, o.store_id, o.order_key, o.study_uid, o.series_uid, o.sop_uid,
         o.sop_class_uid, o.transfer_syntax_uid, o.size, o.meta_length, o.data_set_digest, o.state,
         o.survivor_key, o.replaces, CASE WHEN o.state <> {indexed} THEN o.frame_table END, o.source,
-        o.received_at, now()
+        o.received_at, now(), o.received_study_uid, o.received_series_uid
     FROM object_in AS o WHERE o.is_received
     ON CONFLICT (object_key) DO UPDATE SET
         state = excluded.state, survivor_key = excluded.survivor_key, replaces = excluded.replaces,
+        study_uid = excluded.study_uid, series_uid = excluded.series_uid,
+        received_study_uid = excluded.received_study_uid,
+        received_series_uid = excluded.received_series_uid,
         frame_table = excluded.frame_table, decided_at = excluded.decided_at, reason = NULL
     WHERE t.state = {pending}
     RETURNING 1

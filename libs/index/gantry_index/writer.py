@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import asyncpg
 from gantry.index.v1.index_pb2 import Verdict, VerdictState
@@ -22,14 +22,15 @@ from gantry_telemetry.tracing import span
 
 from gantry_index import statements as sql
 from gantry_index.aggregates import recount_study, settle_patients
-from gantry_index.amendments import hidden_keys
 from gantry_index.arrivals import Arrival, arrivals, lock_keys
-from gantry_index.chunk_rows import ChunkRows, KnownLevels, PlaceKey, chunk_rows
+from gantry_index.chunk_rows import ChunkRows, KnownLevels, PlaceKey, StudyKey, chunk_rows
+from gantry_index.corrections import corrections_lock, hidden_and_states, note_taken
 from gantry_index.decisions import Decisions, Standing, decide
 from gantry_index.instruments import count_new
 from gantry_index.pools import Connection, IndexPool, drop
 from gantry_index.records import ConflictPolicy, InstanceRecord
 from gantry_index.rejections import take_down
+from gantry_index.renewing import drop_dead_segments, leave_studies
 from gantry_index.segments import total_size
 
 log = get_logger(__name__)
@@ -46,6 +47,10 @@ _CHUNK_BYTES = 64 << 20
 # Serialisation failure, deadlock, and rows that another writer put in or took away meanwhile.
 _TRANSIENT = frozenset({"40001", "40P01", "23505", "23503"})
 _ATTEMPTS = 8
+
+
+class CorrectionsChanged(Unavailable):
+    """The records were derived under corrections that are not the ones that stand: derive again."""
 
 
 class _StaleError(Exception):
@@ -65,8 +70,8 @@ class IndexWriter:
 
         A record that was decided before changes nothing and gets the standing verdict. Up to
         some hundreds of records are one transaction; more become several.
-        Raises ``Unavailable`` (nothing of the transaction is done), ``CannotProcess``, and
-        ``ValueError`` for a reception whose outcome is refused.
+        Raises ``Unavailable`` (nothing of the transaction is done), ``CorrectionsChanged``,
+        ``CannotProcess``, and ``ValueError`` for a reception whose outcome is refused.
         """
         verdicts: dict[str, Verdict] = {}
         for part in _bounded(arrivals(records, policy)):
@@ -78,11 +83,29 @@ class IndexWriter:
             VERDICTS.labels(VerdictState.Name(verdict.state)).inc()
         return [verdicts[record.reception.object_key] for record in records]
 
-    async def _index(self, chunk: Sequence[Arrival]) -> dict[str, Verdict]:
+    async def renew(
+        self,
+        records: Sequence[InstanceRecord],
+        shown_in: Collection[StudyKey],
+        *,
+        policy: ConflictPolicy = ConflictPolicy.KEEP_FIRST,
+    ) -> None:
+        """Write instances again that were derived again, where their receptions are shown.
+
+        ``shown_in`` are the studies in which they are now; one that lies in another study by now
+        leaves it. Raises what ``index_chunk`` raises.
+        """
+        for part in _bounded(arrivals(records, policy)):
+            with span("renew_chunk", count=len(part)):
+                await self._index(part, shown_in)
+
+    async def _index(
+        self, chunk: Sequence[Arrival], shown_in: Collection[StudyKey] | None = None
+    ) -> dict[str, Verdict]:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with self._pool.acquire() as connection:
-                    return await _transaction(connection, chunk, again=attempt > 1)
+                    return await _transaction(connection, chunk, shown_in, again=attempt > 1)
             except _StaleError:
                 reason = "stale"
             except asyncpg.PostgresError as error:
@@ -97,16 +120,32 @@ class IndexWriter:
 
 
 async def _transaction(
-    connection: Connection, chunk: Sequence[Arrival], *, again: bool
+    connection: Connection,
+    chunk: Sequence[Arrival],
+    shown_in: Collection[StudyKey] | None,
+    *,
+    again: bool,
 ) -> dict[str, Verdict]:
-    keys = ",".join(map(str, lock_keys(chunk)))
+    renewing = shown_in is not None
+    keys = ",".join(map(str, lock_keys(chunk, shown_in or ())))
+    shared = {corrections_lock(arrival.identity.partition) for arrival in chunk}
     try:
         # One round trip; the next statement's snapshot is younger than the locks.
-        await connection.execute("BEGIN;" + sql.LOCK.format(keys=keys))
-        decisions, known, rows = await _decided(connection, chunk, by_key=again)
+        await connection.execute(
+            f"BEGIN;{sql.LOCK_SHARED.format(keys=','.join(map(str, sorted(shared))))};"
+            + sql.LOCK.format(keys=keys)
+        )
+        left = await leave_studies(connection, chunk) if renewing else set()
+        decisions, known, rows = await _decided(connection, chunk, by_key=again, renewing=renewing)
+        study_pks: list[int] = []
         if rows is not None:
-            await _write(connection, rows)
+            study_pks = await _write(connection, rows)
             await take_down(connection, (one.arrival.record for one in decisions.decided))
+        for study_pk in sorted(left):
+            await settle_patients(connection, await recount_study(connection, study_pk))
+        await note_taken(connection, [arrival.record for arrival in chunk], renewed=renewing)
+        if renewing:
+            await drop_dead_segments(connection, study_pks)
         await connection.execute("COMMIT")
         count_new(decisions.placements, known)
     except asyncio.CancelledError:
@@ -126,7 +165,7 @@ async def _roll_back(connection: Connection) -> None:
 
 
 async def _decided(
-    connection: Connection, chunk: Sequence[Arrival], *, by_key: bool
+    connection: Connection, chunk: Sequence[Arrival], *, by_key: bool, renewing: bool
 ) -> tuple[Decisions, dict[PlaceKey, KnownLevels], ChunkRows | None]:
     identities = [arrival.identity for arrival in chunk]
     receptions = await connection.fetch(
@@ -137,14 +176,20 @@ async def _decided(
         # insert has failed on it.
         [arrival.object_key for arrival in chunk] if by_key else [],
     )
-    hidden = await hidden_keys(connection, [arrival.object_key for arrival in chunk])
-    decisions = decide(chunk, {row["object_key"]: Standing(*row) for row in receptions}, hidden)
-    if not decisions.decided:
+    partitions = {identity.partition for identity in identities}
+    hidden, states = await hidden_and_states(
+        connection, [arrival.object_key for arrival in chunk], partitions
+    )
+    if any(arrival.record.corrections_seen != states.get(arrival.identity.partition, 0) for arrival in chunk):
+        raise CorrectionsChanged("the corrections have changed meanwhile")
+    standing = {row["object_key"]: Standing(*row) for row in receptions}
+    decisions = decide(chunk, standing, hidden, renewing=renewing)
+    if not decisions.decided and not decisions.placements:
         return decisions, {}, None
     places = sorted(
         {
             (arrival.identity.partition, arrival.identity.study_uid, arrival.series_uid)
-            for arrival in decisions.fresh
+            for arrival in decisions.touched
         }
     )
     known = await connection.fetch(sql.KNOWN_LEVELS, *sql.parameters((sql.PLACES,), (places,)))
@@ -154,7 +199,8 @@ async def _decided(
     return decisions, levels, chunk_rows(decisions, levels)
 
 
-async def _write(connection: Connection, rows: ChunkRows) -> None:
+async def _write(connection: Connection, rows: ChunkRows) -> list[int]:
+    """Write everything; return the studies that were written to."""
     done = await connection.fetchrow(sql.WRITE_CHUNK, *sql.parameters(sql.CHUNK_GROUPS, rows.groups()))
     if done["receptions"] != rows.receptions or done["redecided"] != len(rows.redecided):
         raise _StaleError
@@ -165,8 +211,10 @@ async def _write(connection: Connection, rows: ChunkRows) -> None:
         recounted = set(range(len(rows.studies)))
     left = set(rows.left_patients)
     for position in sorted(recounted):
-        left |= await recount_study(connection, done["study_pks"][position])
+        study_pk = done["study_pks"][position]
+        left |= await recount_study(connection, study_pk, renewed=position in rows.renewed)
     await settle_patients(connection, left)
+    return list(done["study_pks"])
 
 
 def _bounded(chunk: Sequence[Arrival]) -> Iterator[list[Arrival]]:

@@ -42,6 +42,8 @@ def stored(sop_uid, sop_class_uid="1.2.3", transfer_syntax_uid=IMPLICIT, study_u
         rows=None,
         columns=None,
         number_of_frames=None,
+        received_key="o/1",
+        received_size=1,
         data_set_digest=b"",
     )
 

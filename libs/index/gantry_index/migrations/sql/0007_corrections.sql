@@ -36,10 +36,12 @@ CREATE TABLE renewal (
 );
 CREATE INDEX renewal_scope ON renewal (partition, scope, order_key);
 
--- A corrected instance is read from a header of its own and the pixels of the received object.
+-- A corrected instance is read from a header of its own and the pixels of the received object, of
+-- which the other columns go on telling.
 ALTER TABLE instance
-    ADD COLUMN header_key     text COLLATE "C",         -- see gantry_objectstore.corrected
-    ADD COLUMN corrected_size bigint;
+    ADD COLUMN header_key            text COLLATE "C",  -- see gantry_objectstore.corrected
+    ADD COLUMN corrected_size        bigint,
+    ADD COLUMN corrected_frame_table bytea;
 -- A digest of the corrections in the segment, so that versions tell them apart.
 ALTER TABLE segment ADD COLUMN corrections text COLLATE "C" NOT NULL DEFAULT '';
 -- Where its identity as received is not the one it is shown under.
