@@ -101,7 +101,9 @@ class Sender:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._association is not None and self._association.is_established:
-            if kind is None:
+            # Its own thread may not have heard yet that the connection is gone (PS3.8 9.2.1, Sta6);
+            # nobody would answer the release.
+            if kind is None and self._association.dul.state_machine.current_state == "Sta6":
                 self._association.release()
             else:
                 self._association.abort()
