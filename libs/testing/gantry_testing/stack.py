@@ -354,8 +354,11 @@ class Stack:
             ).fetchone()
         return int(row[0]) if row else 0
 
-    def wait_indexed(self, count: int, *, seconds: float = 60.0) -> None:
-        """Wait until the index holds ``count`` instances. Raises ``TimedOut``."""
+    def wait_indexed(self, count: int, *, seconds: float = 240.0) -> None:
+        """Wait until the index holds ``count`` instances. Raises ``TimedOut``.
+
+        On a machine that is so busy that Redis was given up on, the sweeper brings them: after the lease.
+        """
         wait_for(lambda: self.count("instance") >= count, f"{count} instances in the index", seconds)
 
     # -- inside
