@@ -28,10 +28,9 @@ _FEW_RECEPTIONS = 5_000_000
 _SELECT = """
 SELECT r.object_key, r.partition, r.study_uid, r.series_uid, r.sop_uid, r.state, r.size, r.meta_length,
        r.data_set_digest, r.transfer_syntax_uid,
-       EXISTS (SELECT 1 FROM study AS s JOIN instance AS i ON i.study_pk = s.id
-               WHERE s.partition = r.partition AND s.study_uid = r.study_uid AND i.sop_uid = r.sop_uid
-                 AND i.object_key = r.object_key AND i.data_set_digest = r.data_set_digest
-                 AND i.size = r.size) AS is_shown
+       EXISTS (SELECT 1 FROM instance AS i
+               WHERE i.partition = r.partition AND i.sop_uid = r.sop_uid AND i.object_key = r.object_key
+                 AND i.data_set_digest = r.data_set_digest AND i.size = r.size) AS is_shown
 FROM reception AS r
 """
 
@@ -99,6 +98,14 @@ async def rows_under(database: Database, folder: str) -> dict[str, ObjectRow]:
     return {row["object_key"]: _row(row) for row in rows}
 
 
+async def hidden_among(database: Database, object_keys: Sequence[str]) -> frozenset[str]:
+    """Return which objects were taken out of sight, whether there is a row or not. Raises ``Unavailable``."""
+    rows = await database.fetch(
+        "SELECT object_key FROM hidden WHERE object_key = ANY ($1::text[])", list(object_keys)
+    )
+    return frozenset(row["object_key"] for row in rows)
+
+
 async def rows_of_study(database: Database, partition: str, study_uid: str) -> dict[str, ObjectRow]:
     """Return the rows of everything received of a study by key. Raises ``Unavailable``."""
     rows = await database.fetch(
@@ -134,33 +141,36 @@ async def objects_of_content(
     return [row["object_key"] for row in rows if row["object_key"] != other_than]
 
 
-async def forget_object(pool: IndexPool, object_key: str) -> bool:
-    """Take an object out of the index and recount its study; tells whether it was there.
+async def forget_object(pool: IndexPool, object_key: str) -> list[str]:
+    """Take an object out of the index and recount its study.
 
-    Another reception of its instance is undecided afterwards, and has to be indexed again. Only for
-    rows that are wrong: what is to be hidden is amended. Raises ``Unavailable``.
+    Returns the other receptions of its instance, if it was shown: they are undecided now and have to
+    be indexed again. Only for rows that are wrong; what is to be hidden is amended. Raises
+    ``Unavailable``.
     """
     row = await pool.fetchrow(
         "SELECT partition, study_uid, sop_uid FROM reception WHERE object_key = $1", object_key
     )
     if row is None:
-        return False
+        return []
     partition, study_uid, sop_uid = row
+    reopened: list[str] = []
     async with pool.transaction() as connection:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key("study", partition, study_uid))
         gone = await connection.fetch(
-            "DELETE FROM instance WHERE object_key = $1 AND study_pk = ("
-            " SELECT id FROM study WHERE partition = $2 AND study_uid = $3) RETURNING study_pk",
-            *(object_key, partition, study_uid),
+            "DELETE FROM instance WHERE partition = $2 AND sop_uid = $3 AND object_key = $1"
+            " RETURNING study_pk",
+            *(object_key, partition, sop_uid),
         )
         await connection.execute("DELETE FROM reception WHERE object_key = $1", object_key)
         if gone:
-            await connection.execute(
+            rows = await connection.fetch(
                 _REOPEN, partition, study_uid, sop_uid, _CANDIDATES, VERDICT_STATE_PENDING
             )
+            reopened = [each["object_key"] for each in rows]
         for deleted in gone:
             await settle_patients(connection, await recount_study(connection, deleted["study_pk"]))
-    return True
+    return reopened
 
 
 def _row(row: Mapping[str, Any]) -> ObjectRow:

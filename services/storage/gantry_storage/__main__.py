@@ -33,14 +33,18 @@ def main() -> None:
     again.add_argument("--partition", type=check_partition, help="only this partition")
     again.add_argument("--since", type=_moment, help="ISO 8601; only what was received from that day on")
     again.add_argument("--rate", type=float, default=0.0, metavar="BYTES", help="a second at most (no limit)")
+    again.add_argument("--repair", action="store_true", help="mend what can be mended, as the worker does")
     arguments = parser.parse_args()
     settings = StorageSettings()
     if arguments.command == "worker":
         worker.run(settings)
         return
     if arguments.command == "scrub":
+        chosen = {"scrub_bytes_per_second": arguments.rate, "scrub_objects_per_second": 0.0}
+        if not arguments.repair:
+            chosen["repair_attempts"] = 0
         try:
-            found = scrub.run(settings, arguments.partition, arguments.since, arguments.rate)
+            found = scrub.run(settings.model_copy(update=chosen), arguments.partition, arguments.since)
         except Unavailable as error:
             sys.stderr.write(f"ended early: {error.detail}\n")
             sys.exit(2)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
+from gantry.amendment.v1.amendment_pb2 import Amendment
 from gantry_commitment.ledger import Ledger
 from gantry_commitment.verification import Verifier
 from gantry_failures.ledger import FailureLedger
 from gantry_index import verdicts
 from gantry_index.amendments import applied_revision, waiting_receptions
+from gantry_index.corrections import is_renewing
 from gantry_index.locks import SWEEPER, AdvisoryLock
+from gantry_index.object_rows import ObjectRow, hidden_among, rows_of, rows_under
 from gantry_index.pools import IndexPool, open_pool
 from gantry_index.reader import IndexReader
 from gantry_messaging.celery_app import make_app, send
 from gantry_messaging.names import AMEND_QUEUE, REPLAY_QUEUE
 from gantry_messaging.publisher import IndexPublisher
+from gantry_objectstore.keys import AmendmentKey
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import ObjectStore, open_store
@@ -23,13 +28,37 @@ from gantry_routing.ledger import JobLedger
 
 from gantry_storage.amendments import Amendments
 from gantry_storage.commitments import Commitments
+from gantry_storage.comparison import Pace
 from gantry_storage.feeding import Feeder
 from gantry_storage.finishing import Finishing
 from gantry_storage.journal import Journal
+from gantry_storage.reconciling import Reconciler
 from gantry_storage.recovery import Recovery
+from gantry_storage.repairing import Repairer
 from gantry_storage.replay import Replay
+from gantry_storage.scrub import Scrub
+from gantry_storage.scrubbing import Scrubbing, ScrubLimits
+from gantry_storage.serving import Serving
 from gantry_storage.settings import StorageSettings
+from gantry_storage.spare_copies import SpareCopies
 from gantry_storage.sweeper import Sweeper, SweepLimits
+from gantry_storage.watching import Watching
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What a scrub asks the index."""
+
+    pool: IndexPool
+
+    async def rows_of(self, object_keys: Sequence[str]) -> Mapping[str, ObjectRow]:
+        return await rows_of(self.pool, object_keys)
+
+    async def rows_under(self, folder: str) -> Mapping[str, ObjectRow]:
+        return await rows_under(self.pool, folder)
+
+    async def hidden_among(self, object_keys: Sequence[str]) -> frozenset[str]:
+        return await hidden_among(self.pool, object_keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +77,15 @@ class Parts:
     failures: FailureLedger
     route_jobs: JobLedger
     replay: Replay
+    scrubbing: Scrubbing
+    watching: Watching
+    serving: Serving
+    replica: ObjectStore | None
 
     async def close(self) -> None:
         """Close every connection."""
+        if self.replica is not None:
+            await self.replica.close()
         await self.publisher.close()
         await self.lock.release()
         await self.pool.close()
@@ -79,8 +114,11 @@ def make_parts(
     async def is_applied(partition: str, scope: str, revision: int) -> bool:
         return await applied_revision(pool, partition, scope) >= revision
 
-    async def is_waiting(partition: str, study_uid: str) -> bool:
-        return bool(await waiting_receptions(pool, partition, study_uid))
+    async def is_waiting(place: AmendmentKey, amendment: Amendment) -> bool:
+        study_uid = amendment.study_instance_uid
+        return await is_renewing(pool, place.partition, place.scope) or bool(
+            study_uid and await waiting_receptions(pool, place.partition, study_uid)
+        )
 
     async def send_amendment(key: str) -> bool:
         return await send(tasks, AMEND_QUEUE, key)
@@ -92,6 +130,16 @@ def make_parts(
         is_waiting,
         send_amendment,
         leave_alone=settings.lease_seconds + settings.sweep_margin_seconds,
+    )
+    replica = _replica(settings)
+    rows = _Rows(pool)
+    repairer = Repairer(store, sealer, pool, SpareCopies(store, pool, replica), send_chunk)
+    scrubbing = Scrubbing(
+        store,
+        Scrub(store, sealer, rows, Pace(settings.scrub_objects_per_second, settings.scrub_bytes_per_second)),
+        pool,
+        repairer,
+        ScrubLimits(timedelta(days=settings.scrub_every_days), settings.repair_attempts),
     )
     return Parts(
         store=store,
@@ -118,4 +166,23 @@ def make_parts(
         failures=FailureLedger(store, sealer),
         route_jobs=JobLedger(store, sealer),
         replay=Replay(store, sealer, undecided, send_chunk, amendments.replay, window=replay_window),
+        scrubbing=scrubbing,
+        watching=Watching(
+            pool,
+            scrubbing,
+            studies_per_second=settings.recount_studies_per_second,
+            every_seconds=settings.recount_every_hours * 3600,
+        ),
+        serving=Serving(store, pool, repairer, Reconciler(store, sealer, pool, rows), scrubbing),
+        replica=replica,
     )
+
+
+def _replica(settings: StorageSettings) -> ObjectStore | None:
+    if not settings.replica_store_url:
+        return None
+    options = StoreSettings(
+        access_key=settings.replica_s3_access_key or settings.s3_access_key,
+        secret_key=settings.replica_s3_secret_key or settings.s3_secret_key,
+    )
+    return open_store(settings.replica_store_url, options=options)

@@ -30,6 +30,13 @@ AMENDMENTS_WAITING = gauge("gantry_amendments_waiting", "Amendments that the ind
 AMENDMENTS = counter("gantry_amendments_asked", "Requests to apply an amendment", ["outcome"])
 COMMITMENTS_OPEN = gauge("gantry_commitments_open", "Storage commitments not reported or not delivered yet")
 SNAPSHOTS = counter("gantry_policy_snapshots_cleared", "Old policy snapshots cleared away")
-SCRUBBED = counter("gantry_scrub_objects", "Objects read again and compared with their manifest")
+SCRUBBED = counter("gantry_scrub_objects", "Objects read again and compared with their manifest", ["outcome"])
 SCRUBBED_BYTES = counter("gantry_scrub_bytes", "Bytes of objects read again")
 SCRUB_FINDINGS = counter("gantry_scrub_findings", "Objects and manifests that are not as written", ["kind"])
+OLDEST_CHECK = gauge(
+    "gantry_scrub_oldest_check_age_seconds", "Since then everything was read again, in seconds"
+)
+FINDINGS = gauge("gantry_findings_open", "Findings that nobody has closed", ["kind"])
+QUARANTINED = gauge("gantry_quarantined_instances", "Received objects that are put aside")
+REPAIRS = counter("gantry_repairs", "Findings that were to be mended", ["kind", "outcome"])
+REQUESTS = counter("gantry_storage_requests", "Requests of administrators", ["kind", "outcome"])

@@ -44,3 +44,23 @@ class StorageSettings(BaseSettings):
     feed_again_seconds: float = Field(default=60.0, gt=0)
     # Entries of the index streams up to which the sweeper adds more.
     feed_window: int = Field(default=2_000, ge=1)
+
+    # The scrub: every object is read again in so many days, no faster than this; 0 days is without a
+    # pause, 0 a second without a limit.
+    scrub_every_days: float = Field(default=30.0, ge=0)
+    scrub_objects_per_second: float = Field(default=100.0, ge=0)
+    scrub_bytes_per_second: float = Field(default=20e6, ge=0)
+    # How often it looks whether a day is due.
+    scrub_seconds: float = Field(default=60.0, gt=0)
+    # How often the scrub tries to mend a finding before it is left to people; 0 is not at all.
+    repair_attempts: int = Field(default=3, ge=0)
+    # A copy of the bucket, under the same keys, to mend objects from: `s3://...` or `file://...`; the
+    # credentials are those of the store unless given.
+    replica_store_url: str = ""
+    replica_s3_access_key: str = ""
+    replica_s3_secret_key: str = ""
+    # The numbers of every study are compared with a recount so often, and no faster than this.
+    recount_every_hours: float = Field(default=24.0, gt=0)
+    recount_studies_per_second: float = Field(default=100.0, ge=0)
+    # How often requests of administrators are looked for.
+    request_seconds: float = Field(default=0.5, gt=0)

@@ -120,10 +120,20 @@ class Front:
 
 
 @pytest.fixture
-def front(store, sealer):
-    clock = Clock()
-    settings = ReceiverSettings(lease_seconds=LEASE, batch_seconds=3600)
-    return Front(Receiver(store, sealer, Silence(), settings, clock=clock), clock)
+def make_front(store, sealer):
+    """``make_front()``: one more receiver."""
+
+    def make():
+        clock = Clock()
+        settings = ReceiverSettings(lease_seconds=LEASE, batch_seconds=3600)
+        return Front(Receiver(store, sealer, Silence(), settings, clock=clock), clock)
+
+    return make
+
+
+@pytest.fixture
+def front(make_front):
+    return make_front()
 
 
 @pytest.fixture

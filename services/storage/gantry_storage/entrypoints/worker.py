@@ -27,6 +27,7 @@ FAILURES_SECONDS = 3600.0
 JOBS_SECONDS = 3600.0
 # So long the note of a routing job may be there before the job is.
 JOB_NOTE_SECONDS = 3600.0
+WATCH_SECONDS = 15.0
 # So long an old policy snapshot can still be looked at, for who asks why something was allowed.
 SNAPSHOTS_KEPT = timedelta(days=1)
 
@@ -60,6 +61,10 @@ async def _work(settings: StorageSettings) -> None:
             repeat("jobs", JOBS_SECONDS, lambda: clear_jobs(parts, settings.route_jobs_kept_days))
         ),
         asyncio.create_task(repeat("snapshots", SNAPSHOTS_SECONDS, lambda: clear_snapshots(parts))),
+        asyncio.create_task(repeat("scrub", settings.scrub_seconds, lambda: scrub(parts))),
+        asyncio.create_task(repeat("recount", settings.scrub_seconds, lambda: recount(parts))),
+        asyncio.create_task(repeat("watch", WATCH_SECONDS, lambda: watch(parts))),
+        asyncio.create_task(repeat("serve", settings.request_seconds, lambda: serve(parts))),
     ]
     log.info("storage_started")
     await stopping.wait()
@@ -124,3 +129,31 @@ async def clear_snapshots(parts: Parts) -> None:
     if await is_ours(parts.lock):
         older_than = await parts.store.now() - SNAPSHOTS_KEPT
         SNAPSHOTS.inc(await forget_old_snapshots(parts.store, older_than=older_than))
+
+
+async def scrub(parts: Parts) -> None:
+    """Read again what is due."""
+
+    async def is_still_ours() -> bool:
+        return await is_ours(parts.lock)
+
+    await parts.scrubbing.turn(is_still_ours)
+
+
+async def recount(parts: Parts) -> None:
+    """Compare the numbers of studies with a recount."""
+    if await is_ours(parts.lock):
+        await parts.watching.recount()
+
+
+async def watch(parts: Parts) -> None:
+    """Set the gauges of findings and quarantine, in the process that sweeps."""
+    if await is_ours(parts.lock):
+        await parts.watching.count()
+        await parts.serving.forget()
+
+
+async def serve(parts: Parts) -> None:
+    """Do what administrators ask for."""
+    if await is_ours(parts.lock):
+        await parts.serving.turn()
