@@ -49,7 +49,7 @@ test: setup ## Run every fast test
 
 .PHONY: test-slow
 test-slow: setup ## Run the slow tests that need no browser: long series, large bodies
-	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest -m "slow and not chromium" tests $(ARGS)
+	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest -m "slow and not chromium and not images" tests $(ARGS)
 
 .PHONY: faults
 faults: setup ## Strike services, servers and discs under load, and audit; ARGS="--rounds 200 --seed 7"
@@ -58,6 +58,18 @@ faults: setup ## Strike services, servers and discs under load, and audit; ARGS=
 .PHONY: test-viewer
 test-viewer: viewer ## Open studies of every kind in OHIF, in a real browser (slow)
 	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/viewer $(ARGS)
+
+.PHONY: test-upgrades
+test-upgrades: setup ## Replace one release by another, and back, under load (slow)
+	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/upgrades $(ARGS)
+
+.PHONY: images
+images: setup ## Build the images of the services, without a daemon (root; docs/images.md)
+	@$(BIN)/python -P tools/images/build.py $(ARGS)
+
+.PHONY: test-images
+test-images: images ## Run the images as a cluster does, and build them twice (slow, root)
+	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/images $(ARGS)
 
 .PHONY: clients
 clients: viewer ## Run clients that others have written against an archive with login (their scripts must be there)

@@ -1,9 +1,12 @@
 """Association slots: what each worker has, in memory that all see."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from gantry_ingest.adapters.slots import AssociationSlots
+from gantry_ingest.entrypoints.listener import Listener
 from gantry_ingest.entrypoints.worker import Sharing
 from gantry_ingest.settings import IngestSettings
 
@@ -53,3 +56,23 @@ def test_who_takes_the_next_connection(descriptor, rows, count, delay):
         slots.publish(worker, ["X"] * associations)
     answer = Sharing(settings, slots).delay(count)
     assert (0 < answer < 0.1) if delay == "polite" else answer == delay
+
+
+def test_a_listener_is_ready_when_a_worker_says_that_it_serves_and_not_because_one_was_started(free_port):
+    settings = IngestSettings(
+        store_url="file:///nowhere", redis_url="", seal_keys="", dimse_port=free_port, dimse_workers=2
+    )
+    listener = Listener(settings)
+    assert not listener.ready()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as worker:
+        listener._workers[1] = worker
+        assert not listener.ready()
+        slots = AssociationSlots(listener._slots_descriptor, 2, settings.maximum_associations)
+        slots.set_serving(0, serving=True)
+        assert not listener.ready()
+        slots.set_serving(1, serving=True)
+        assert listener.ready()
+        worker.kill()
+        worker.wait()
+        assert not listener.ready()
+    listener._socket.close()

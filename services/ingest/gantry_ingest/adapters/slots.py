@@ -1,4 +1,4 @@
-"""How many associations each worker of one listener has, whose, and how often, in memory they share."""
+"""In memory that the workers of a listener share: who serves, has which associations, and how often."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ class AssociationSlots:
     def __init__(self, descriptor: int, workers: int, entries: int) -> None:
         self._entries = entries
         size = workers * entries * _ENTRY_BYTES
-        shared = memoryview(mmap.mmap(descriptor, size + RATES_BYTES))
+        shared = memoryview(mmap.mmap(descriptor, size + RATES_BYTES + workers))
         self._memory = shared[:size].cast("Q")
-        self.rates = AssociationRates(shared[size:])
+        self.rates = AssociationRates(shared[size : size + RATES_BYTES])
+        self._serving = shared[size + RATES_BYTES :]
 
     @staticmethod
     def create(workers: int, entries: int) -> int:
         """Return the descriptor of new shared memory for ``workers`` rows of ``entries``."""
         descriptor = os.memfd_create("association-slots", 0)
-        os.ftruncate(descriptor, workers * entries * _ENTRY_BYTES + RATES_BYTES)
+        os.ftruncate(descriptor, workers * entries * _ENTRY_BYTES + RATES_BYTES + workers)
         os.set_inheritable(descriptor, True)
         return descriptor
 
@@ -41,6 +42,14 @@ class AssociationSlots:
         row = worker * self._entries
         for n, entry in enumerate(entries + [0] * (self._entries - len(entries))):
             self._memory[row + n] = entry
+
+    def set_serving(self, worker: int, *, serving: bool) -> None:
+        """Record whether ``worker`` takes connections."""
+        self._serving[worker] = serving
+
+    def serving(self, worker: int) -> bool:
+        """Tell whether ``worker`` takes connections, or did when it died."""
+        return bool(self._serving[worker])
 
     def total(self) -> int:
         """Return the number of associations of all workers."""

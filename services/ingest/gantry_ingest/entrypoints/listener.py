@@ -40,7 +40,9 @@ class Listener:
         if tls_files is not None:
             tls_files.context()  # what cannot be used stops us here, not every worker again and again
             self._tls_socket = _listening(settings.dimse_host, settings.dimse_tls_port)
-        self._slots = AssociationSlots.create(settings.dimse_workers, settings.maximum_associations)
+        workers, entries = settings.dimse_workers, settings.maximum_associations
+        self._slots_descriptor = AssociationSlots.create(workers, entries)
+        self._slots = AssociationSlots(self._slots_descriptor, workers, entries)
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._started: dict[int, float] = {}
 
@@ -49,8 +51,11 @@ class Listener:
         self._stopping.set()
 
     def ready(self) -> bool:
-        """Tell whether at least one worker is running."""
-        return any(worker.poll() is None for worker in self._workers.values())
+        """Tell whether at least one worker takes connections."""
+        return any(
+            worker.poll() is None and self._slots.serving(number)
+            for number, worker in list(self._workers.items())
+        )
 
     def run(self) -> None:
         """Keep the workers running until stopped, then stop them and wait."""
@@ -65,8 +70,9 @@ class Listener:
         self._shut_down()
 
     def _start(self, number: int) -> None:
-        descriptors = [self._socket.fileno(), self._slots]
-        arguments = [str(self._socket.fileno()), str(self._slots), str(number)]
+        self._slots.set_serving(number, serving=False)
+        descriptors = [self._socket.fileno(), self._slots_descriptor]
+        arguments = [str(self._socket.fileno()), str(self._slots_descriptor), str(number)]
         if self._tls_socket is not None:
             descriptors.append(self._tls_socket.fileno())
             arguments.append(str(self._tls_socket.fileno()))
@@ -80,17 +86,11 @@ class Listener:
     def _replace(self, number: int, dead: subprocess.Popen[bytes]) -> None:
         forget_worker(dead.pid)
         log.error("worker_died", worker=number, exit_code=dead.returncode)
-        self._forget_associations(number)
+        self._slots.publish(number, ())
         if time.monotonic() - self._started[number] < _QUICK_DEATH_SECONDS:
             self._stopping.wait(_RESTART_DELAY_SECONDS)
         if not self._stopping.is_set():
             self._start(number)
-
-    def _forget_associations(self, number: int) -> None:
-        settings = self._settings
-        AssociationSlots(self._slots, settings.dimse_workers, settings.maximum_associations).publish(
-            number, ()
-        )
 
     def _shut_down(self) -> None:
         for worker in self._workers.values():

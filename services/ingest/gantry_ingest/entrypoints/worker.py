@@ -80,6 +80,7 @@ async def serve(settings: IngestSettings, sockets: Sockets, slots: AssociationSl
     if number == 0:
         upkeep.append(asyncio.create_task(parts.reports.run(settings.commitment_retry_seconds)))
     sharing = Sharing(settings, slots)
+    slots.set_serving(number, serving=True)
     log.info("worker_started", worker=number)
     stopped = asyncio.create_task(stopping.wait())
     while not stopping.is_set():
