@@ -1,13 +1,9 @@
 """``file://``: the same keys as files below one folder, durable before a put returns.
 
 A put writes a temporary file, syncs it, gives it its name and syncs the directory; a new
-directory is made durable in its parents first. Several waiting puts share the directory's
-sync (``DirectorySyncs``).
-
-Measured on ext4, two shared cores, 16 puts at once, puts a second of 20 kB (best of 5 and median):
-shared directory sync 2,984 / 2,792, each its own 2,778 / 2,549, one ``syncfs`` for all that wait
-2,747 / 1,854; with 526 kB all of them reach the disk's bandwidth. So ``syncfs`` gains nothing here,
-and it would wait for the dirty pages of whatever else lives on the file system.
+directory is made durable in its parents first. Puts that wait go in groups (``GroupedPuts``), and
+several groups share a directory's sync (``DirectorySyncs``). ADR 0013 has the figures, and why not
+``syncfs``: it would wait for the dirty pages of whatever else lives on the file system.
 """
 
 from __future__ import annotations
@@ -25,13 +21,14 @@ from operator import itemgetter
 from pathlib import Path
 from stat import S_ISREG
 from typing import ParamSpec, TypeVar
-from uuid import uuid4
 
 from gantry_dicom.errors import Conflict, NotFound, Unavailable
 from gantry_telemetry.logs import get_logger
 
-from gantry_objectstore.directory_syncs import DirectorySyncs, fsync_directory
+from gantry_objectstore.directory_syncs import fsync_directory
+from gantry_objectstore.durable_names import DurableNames
 from gantry_objectstore.errors import OutOfRange
+from gantry_objectstore.grouped_puts import GroupedPuts, new_temporary, write_all
 from gantry_objectstore.instruments import OPERATIONS
 from gantry_objectstore.keys import check_key, check_prefix
 from gantry_objectstore.protocol import STREAM_CHUNK_BYTES, Buffer, Data, ObjectInfo, parts_of
@@ -42,8 +39,6 @@ TEMPORARY = ".tmp"
 # Up to here bytes in the page cache are read without a thread: 262 kB take 30 us, the hop 75 us;
 # for 526 kB the two buffers cost more than the hop.
 INLINE_READ_BYTES = 256 * 1024
-MAX_KNOWN_DIRECTORIES = 4096
-WRITE_BYTES = 8 << 20
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,29 +54,30 @@ class FileStore:
         # Writers wait for the disk; readers must not wait behind them.
         self._writers = ThreadPoolExecutor(settings.file_writers, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(settings.file_readers, thread_name_prefix="store-read")
-        self._syncs = DirectorySyncs()
-        self._durable: dict[Path, None] = {}
+        self._names = DurableNames(self.root)
+        self._puts = GroupedPuts(self._temporaries, self._names, self._writers, settings.file_lanes)
         with _outcome("open"):
             self._temporaries.mkdir(parents=True, exist_ok=True)
 
     async def put(self, key: str, data: Data, *, create: bool = False) -> None:
         """See ``ObjectStore.put``."""
         path = self.root / check_key(key)
-        await self._write("create" if create else "put", self._put, path, parts_of(data), create)
+        with _outcome("create" if create else "put"):
+            await self._puts.put(path, parts_of(data), create=create)
 
     async def put_large(self, key: str, source: AsyncIterable[Buffer]) -> int:
         """See ``ObjectStore.put_large``."""
         path = self.root / check_key(key)
-        temporary, descriptor = await self._write("upload", self._new_temporary)
+        temporary, descriptor = await self._write("upload", new_temporary, self._temporaries)
         try:
             try:
                 async for buffer in source:
-                    await self._write("upload", _write_all, descriptor, parts_of(buffer))
+                    await self._write("upload", write_all, descriptor, parts_of(buffer))
                 size = os.fstat(descriptor).st_size
                 await self._write("upload", os.fdatasync, descriptor)
             finally:
                 os.close(descriptor)
-            await self._write("upload", self._publish, temporary, path, False)
+            await self._write("upload", self._names.publish, temporary, path, create=False)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -198,70 +194,15 @@ class FileStore:
         except NotFound:
             return []
 
-    def _put(self, path: Path, parts: Sequence[memoryview], create: bool) -> None:
-        temporary, descriptor = self._new_temporary()
-        try:
-            try:
-                _write_all(descriptor, parts)
-                # The size is metadata that reading needs, so fdatasync writes it too.
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
-            self._publish(temporary, path, create)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        finally:
-            # Not when this thread gets round to it: the caller may want to close a mapped file now.
-            for part in parts:
-                part.release()
-
-    def _new_temporary(self) -> tuple[Path, int]:
-        temporary = self._temporaries / uuid4().hex
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return temporary, os.open(temporary, flags, 0o640)
-
-    def _publish(self, temporary: Path, path: Path, create: bool) -> None:
-        """Give a synced file its name, durably."""
-        self._ensure_durable(path.parent)
-        try:
-            if create:
-                # rename would replace what is there, link never does.
-                os.link(temporary, path)
-                temporary.unlink()
-            else:
-                temporary.rename(path)
-        except FileExistsError:
-            # Whoever lost the race acts on the other's object: it must not vanish again.
-            self._syncs.sync(path.parent)
-            raise
-        except (FileNotFoundError, IsADirectoryError):
-            # Somebody took the directory away under us; the next put makes it again.
-            self._durable.pop(path.parent, None)
-            raise OSError(errno.EIO, "the name cannot be given") from None
-        self._syncs.sync(path.parent)
-
-    def _ensure_durable(self, directory: Path) -> None:
-        """Create a directory and make its name, and those of its parents, durable once."""
-        if directory in self._durable:
-            return
-        if directory != self.root:
-            self._ensure_durable(directory.parent)
-            directory.mkdir(mode=0o750, exist_ok=True)
-            self._syncs.sync(directory.parent)
-        if len(self._durable) >= MAX_KNOWN_DIRECTORIES:
-            self._durable.clear()
-        self._durable[directory] = None
-
     def _delete(self, path: Path) -> None:
         try:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return
-        self._syncs.sync(path.parent)
+        self._names.sync([path.parent])
 
     def _now(self) -> datetime:
-        temporary, descriptor = self._new_temporary()
+        temporary, descriptor = new_temporary(self._temporaries)
         try:
             return _modified(os.fstat(descriptor))
         finally:
@@ -316,16 +257,6 @@ def _read_descriptor(descriptor: int, offset: int, length: int) -> bytes:
         offset += len(piece)
         length -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _write_all(descriptor: int, parts: Sequence[memoryview]) -> None:
-    waiting = [part[at : at + WRITE_BYTES] for part in parts for at in range(0, part.nbytes, WRITE_BYTES)]
-    while waiting:
-        written = os.writev(descriptor, waiting[:16])
-        while waiting and written >= waiting[0].nbytes:
-            written -= waiting.pop(0).nbytes
-        if written:
-            waiting[0] = waiting[0][written:]
 
 
 def _scan(folder: Path) -> list[tuple[bool, str, os.stat_result]]:

@@ -26,9 +26,13 @@ class StoreSettings:
     # A request that failed is tried again so often, and no longer begun after so many seconds.
     retries: int = 4
     retry_seconds: float = 20.0
+    # How long an operation on a small object may take with all its repetitions.
+    patience_seconds: float = 20.0
     # Threads of file:// that write and that read.
     file_writers: int = 16
     file_readers: int = 16
+    # Groups of small puts that file:// writes at a time.
+    file_lanes: int = 3
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> StoreSettings:

@@ -134,6 +134,41 @@ async def test_who_loses_a_race_to_create_sees_a_durable_winner(
     assert list((store.root / TEMPORARY).iterdir()) == []
 
 
+async def test_puts_that_wait_together_share_a_directory_sync_and_fail_each_for_itself(
+    tmp_path: Path, calls: list[tuple[str, str]]
+) -> None:
+    store = FileStore(tmp_path / "store", StoreSettings(file_lanes=1))
+    await store.put(KEY, b"first", create=True)
+    calls.clear()
+    keys = [f"o/main/00/batch/{n:04d}" for n in range(1, 40)]
+    results = await asyncio.gather(
+        *(store.put(key, key.encode(), create=True) for key in keys), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [Conflict] + [type(None)] * 38
+    assert [await store.get(key) for key in keys[1:]] == [key.encode() for key in keys[1:]]
+    synced = [path for name, path in calls if name == "fsync"]
+    # Whoever came first went alone, the others together.
+    assert synced == [str((store.root / KEY).parent)] * len(synced)
+    assert len(synced) <= 2
+    names = [at for at, (name, _) in enumerate(calls) if name == "name"]
+    contents = [at for at, (name, _) in enumerate(calls) if name == "fdatasync"]
+    assert contents[-1] < names[-1] < len(calls) - 1
+    assert list((store.root / TEMPORARY).iterdir()) == []
+    await store.close()
+
+
+async def test_a_put_whose_caller_has_gone_is_done_and_lets_its_buffer_go(store: FileStore) -> None:
+    data = bytearray(b"x" * 100_000)
+    put = asyncio.create_task(store.put(KEY, data))
+    await asyncio.sleep(0)
+    put.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await put
+    await store.close()
+    data.clear()  # raises while somebody holds it
+    assert (store.root / KEY).stat().st_size == 100_000
+
+
 async def test_stale_temporaries_are_swept_and_fresh_ones_stay(store: FileStore) -> None:
     fresh, stale = store.root / TEMPORARY / "fresh", store.root / TEMPORARY / "stale"
     for path in (fresh, stale):
