@@ -17,7 +17,9 @@ from gantry_gateway.entrypoints.amendments import amendment_routes
 from gantry_gateway.entrypoints.auth_proxy import auth_routes
 from gantry_gateway.entrypoints.browser_rules import BrowserRules
 from gantry_gateway.entrypoints.dimse_failures import failure_routes
+from gantry_gateway.entrypoints.holds import hold_routes
 from gantry_gateway.entrypoints.recording import RecordAccess
+from gantry_gateway.entrypoints.retention import retention_routes
 from gantry_gateway.entrypoints.route_jobs import route_job_routes
 from gantry_gateway.entrypoints.routes import routes
 from gantry_gateway.entrypoints.viewer import viewer_routes
@@ -44,7 +46,10 @@ def create_app(settings: GatewaySettings | None = None) -> Starlette:
         BrowserRules, origins=origins, https=chosen.public_base_url.lower().startswith("https:")
     )
     viewer = viewer_routes(chosen.viewer_folder, chosen.public_base_url, login=bool(chosen.auth_url))
-    administration = [*failure_routes(), *route_job_routes(), *amendment_routes()]
+    administration = [
+        *(*failure_routes(), *route_job_routes(), *amendment_routes()),
+        *(*hold_routes(), *retention_routes()),
+    ]
     table = [*routes(), *administration, *auth_routes(chosen.auth_url), *viewer]
     return make_app(
         table, ready=lambda: state["ready"], lifespan=lifespan, middleware=[rules, Middleware(RecordAccess)]

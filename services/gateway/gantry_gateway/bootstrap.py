@@ -17,6 +17,9 @@ from gantry_index.reader import IndexReader
 from gantry_messaging.publisher import IndexPublisher
 from gantry_messaging.study_traces import StudyTraces
 from gantry_messaging.verdicts import VerdictListener
+from gantry_objectstore.certificates import CertificateLedger
+from gantry_objectstore.corrected import CorrectedObjects
+from gantry_objectstore.holds import HoldLedger
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
 from gantry_reception.amending import Amender
@@ -59,6 +62,8 @@ class Components:
     verifier: Verifier
     failures: FailureLedger
     route_jobs: JobLedger
+    holds: HoldLedger
+    certificates: CertificateLedger
     study_traces: StudyTraces
     # Work that goes on after its answer.
     background: set[asyncio.Task[object]]
@@ -66,9 +71,11 @@ class Components:
 
 def build(settings: GatewaySettings) -> Components:
     """Build the parts; must be called on the event loop that will use them."""
-    store = open_store(
-        settings.store_url,
-        options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
+    store = CorrectedObjects(
+        open_store(
+            settings.store_url,
+            options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
+        )
     )
     sealer = Sealer.from_text(settings.seal_keys)
     publisher = IndexPublisher(settings.redis_url, sealer)
@@ -127,6 +134,8 @@ def build(settings: GatewaySettings) -> Components:
         verifier=Verifier(store, index),
         failures=FailureLedger(store, sealer),
         route_jobs=JobLedger(store, sealer),
+        holds=HoldLedger(store, sealer),
+        certificates=CertificateLedger(store, sealer),
         study_traces=StudyTraces(settings.redis_url, enabled=settings.otlp_endpoint is not None),
         background=set(),
     )

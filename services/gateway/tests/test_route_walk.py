@@ -21,6 +21,9 @@ VALUES = {
     "frames": "1",
     "path:path": "7FE00010",
     "transaction": "1.2.3.4.5.6",
+    "hold": "01JGANTRY00000000000000000",
+    "number": "7",
+    "certificate": "none",
 }
 # What anybody may ask for, and why: nothing of it says what is in the archive. A route that is not
 # here needs a decision.
