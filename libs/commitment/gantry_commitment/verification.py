@@ -1,8 +1,8 @@
 """Looks at the stored objects themselves: an index row is no evidence that bytes are there.
 
-What was received counts, whatever was corrected since: that is what the sender may delete. An instance is committed when its object has the size and the data set the digest that were
-recorded when it was received. Everything is read and hashed; a commitment is what lets a
-modality delete its only other copy.
+An instance is committed when its object has the size and the data set the digest that were
+recorded when it was received, whatever was corrected since. Everything is read and hashed; a
+commitment is what lets a modality delete its only other copy.
 """
 
 from __future__ import annotations

@@ -14,11 +14,6 @@ from gantry.amendment.v1.amendment_pb2 import (
     AMENDMENT_KIND_UNDO,
     Amendment,
 )
-from gantry.index.v1.index_pb2 import (
-    VERDICT_STATE_CONFLICT_LOSER,
-    VERDICT_STATE_DUPLICATE,
-    VERDICT_STATE_INDEXED,
-)
 
 from gantry_index.corrections import (
     corrections_lock,
@@ -31,8 +26,6 @@ from gantry_index.pools import Connection
 
 CORRECTING = frozenset((AMENDMENT_KIND_CORRECT, AMENDMENT_KIND_MERGE, AMENDMENT_KIND_MOVE))
 KINDS = CORRECTING | {AMENDMENT_KIND_REJECT, AMENDMENT_KIND_UNDO}
-
-_SHOWN = (VERDICT_STATE_INDEXED, VERDICT_STATE_DUPLICATE, VERDICT_STATE_CONFLICT_LOSER)
 
 _STAND = """
 INSERT INTO correction (partition, scope, revision, amendment) VALUES ($1, $2, $3, $4)
@@ -77,9 +70,9 @@ async def apply_correction(connection: Connection, amendment: Amendment, scope: 
         await state_changed(connection, partition)
         if amendment.HasField("patient"):
             patient = amendment.patient.patient_id, amendment.patient.issuer_of_patient_id
-            await queue_patient(connection, partition, scope, patient, _SHOWN)
+            await queue_patient(connection, partition, scope, patient)
         else:
-            await queue_study(connection, partition, scope, amendment.study_instance_uid, _SHOWN)
+            await queue_study(connection, partition, scope, amendment.study_instance_uid)
 
 
 async def _undo(connection: Connection, amendment: Amendment, scope: str) -> None:
@@ -88,7 +81,7 @@ async def _undo(connection: Connection, amendment: Amendment, scope: str) -> Non
     await connection.execute(_ACCEPT, partition, amendment.study_instance_uid, _note(scope, undone))
     if await connection.fetchval(_FALL, partition, scope, undone) is not None:
         await state_changed(connection, partition)
-        await queue_corrected(connection, partition, scope, undone, _SHOWN)
+        await queue_corrected(connection, partition, scope, undone)
 
 
 def _note(scope: str, revision: int) -> str:

@@ -11,6 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gantry.amendment.v1.amendment_pb2 import Amendment
+from gantry.index.v1.index_pb2 import (
+    VERDICT_STATE_CONFLICT_LOSER,
+    VERDICT_STATE_DUPLICATE,
+    VERDICT_STATE_INDEXED,
+)
 from gantry.reception.v1.reception_pb2 import Reception
 
 from gantry_index.arrivals import lock_key
@@ -18,6 +23,9 @@ from gantry_index.pools import Connection
 from gantry_index.reception_rows import RECEPTION_COLUMNS, reception_of
 from gantry_index.records import FindingKind, InstanceRecord
 from gantry_index.search import Database
+
+# Receptions that are shown, or would be if another one of their instance was not.
+SHOWN_STATES = (VERDICT_STATE_INDEXED, VERDICT_STATE_DUPLICATE, VERDICT_STATE_CONFLICT_LOSER)
 
 _STATES = "SELECT partition, number FROM correction_state WHERE partition = ANY ($1::text[])"
 
@@ -46,10 +54,16 @@ ON CONFLICT (object_key, scope) DO UPDATE SET attempts = 0
 """
 
 _DUE = f"""
-SELECT {RECEPTION_COLUMNS}, r.study_uid AS shown_study_uid, r.state, w.attempts
+SELECT {RECEPTION_COLUMNS}, r.study_uid AS shown_study_uid
 FROM renewal AS w JOIN reception AS r ON r.object_key = w.object_key
 WHERE w.partition = $1 AND w.scope = $2 ORDER BY w.order_key LIMIT $3
 """  # noqa: S608 - only names
+
+# What was hidden since is derived when it is shown again.
+_NOT_SHOWN = """
+DELETE FROM renewal AS w USING reception AS r
+WHERE w.partition = $1 AND w.scope = $2 AND r.object_key = w.object_key AND r.state <> ALL ($3::smallint[])
+"""
 
 _FAILED = f"""
 WITH gone AS (DELETE FROM renewal WHERE object_key = $1 AND attempts + 1 >= $2 RETURNING 1),
@@ -80,7 +94,6 @@ class Due:
 
     reception: Reception
     shown_study_uid: str
-    attempts: int
 
 
 async def correction_states(database: Database, partitions: Iterable[str]) -> dict[str, int]:
@@ -118,17 +131,13 @@ async def state_changed(connection: Connection, partition: str) -> None:
     await connection.execute(_CHANGED, partition)
 
 
-async def queue_study(
-    connection: Connection, partition: str, scope: str, study_uid: str, states: Sequence[int]
-) -> None:
+async def queue_study(connection: Connection, partition: str, scope: str, study_uid: str) -> None:
     """Have every instance of a study derived again."""
     sql = _QUEUE.format(chosen="r.study_uid = $4")
-    await connection.execute(sql, partition, scope, list(states), study_uid)
+    await connection.execute(sql, partition, scope, list(SHOWN_STATES), study_uid)
 
 
-async def queue_patient(
-    connection: Connection, partition: str, scope: str, patient: tuple[str, str], states: Sequence[int]
-) -> None:
+async def queue_patient(connection: Connection, partition: str, scope: str, patient: tuple[str, str]) -> None:
     """Have every instance of a patient derived again, and of studies that mix patients."""
     chosen = """r.study_uid IN (
         SELECT s.study_uid FROM study AS s JOIN patient AS p ON p.id = s.patient_pk
@@ -138,24 +147,23 @@ async def queue_patient(
     )"""
     mixed = FindingKind.PATIENT_MIX.value
     sql = _QUEUE.format(chosen=chosen)
-    await connection.execute(sql, partition, scope, list(states), *patient, mixed)
+    await connection.execute(sql, partition, scope, list(SHOWN_STATES), *patient, mixed)
 
 
-async def queue_corrected(
-    connection: Connection, partition: str, scope: str, revision: int, states: Sequence[int]
-) -> None:
+async def queue_corrected(connection: Connection, partition: str, scope: str, revision: int) -> None:
     """Have every instance derived again that went through one correction."""
     chosen = """r.object_key IN (
         SELECT c.object_key FROM corrected_object AS c
         WHERE c.partition = $1 AND c.scope = $2 AND c.revision = $4
     )"""
-    await connection.execute(_QUEUE.format(chosen=chosen), partition, scope, list(states), revision)
+    await connection.execute(_QUEUE.format(chosen=chosen), partition, scope, list(SHOWN_STATES), revision)
 
 
 async def due(database: Database, partition: str, scope: str, limit: int) -> list[Due]:
     """Return some of those that a scope waits for, in the order of reception. Raises ``Unavailable``."""
+    await database.fetch(_NOT_SHOWN, partition, scope, list(SHOWN_STATES))
     rows = await database.fetch(_DUE, partition, scope, limit)
-    return [Due(reception_of(row), row["shown_study_uid"], row["attempts"]) for row in rows]
+    return [Due(reception_of(row), row["shown_study_uid"]) for row in rows]
 
 
 async def is_renewing(database: Database, partition: str, scope: str) -> bool:
@@ -166,9 +174,12 @@ async def is_renewing(database: Database, partition: str, scope: str) -> bool:
     return bool(rows[0]["found"])
 
 
-async def renewal_failed(connection: Connection, object_key: str, attempts: int) -> None:
-    """Count a failed derivation; after so many ``attempts`` it is given up, and there is a finding."""
-    await connection.execute(_FAILED, object_key, attempts)
+async def renewal_failed(database: Database, object_key: str, attempts: int) -> None:
+    """Count a failed derivation; after so many ``attempts`` it is given up, and there is a finding.
+
+    Raises ``Unavailable``.
+    """
+    await database.fetch(_FAILED, object_key, attempts)
 
 
 async def note_taken(connection: Connection, records: Sequence[InstanceRecord], *, renewed: bool) -> None:

@@ -9,6 +9,7 @@ from gantry.index.v1.index_pb2 import Verdict
 from gantry_dicom.query import Level, Query
 
 from gantry_index.amendments import applied_revision, covered_receptions, is_hidden
+from gantry_index.corrections import is_renewing
 from gantry_index.metadata import MetadataAnswer, read_metadata, read_version
 from gantry_index.purging import patients_of, studies_of
 from gantry_index.records import StoredInstance
@@ -92,6 +93,10 @@ class IndexReader:
     async def applied_revision(self, partition: str, scope: str) -> int:
         """Return up to which revision the amendments of a study are applied."""
         return await applied_revision(self._pool, partition, scope)
+
+    async def is_renewing(self, partition: str, scope: str) -> bool:
+        """Whether instances wait to be derived again because of a study's or patient's amendments."""
+        return await is_renewing(self._pool, partition, scope)
 
     async def verdicts(self, object_keys: Sequence[str]) -> dict[str, Verdict]:
         """Return the verdicts there are, by object key."""

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gantry.events.v1.events_pb2 import EVENT_KIND_INSTANCES_AMENDED
-from gantry.index.v1.index_pb2 import (
-    VERDICT_STATE_CONFLICT_LOSER,
-    VERDICT_STATE_DUPLICATE,
-    VERDICT_STATE_INDEXED,
-    VERDICT_STATE_PENDING,
-)
+from gantry.index.v1.index_pb2 import VERDICT_STATE_PENDING
 
 from gantry_index.arrivals import Arrival
+from gantry_index.corrections import SHOWN_STATES
 from gantry_index.events import event
 from gantry_index.pools import Connection
 
@@ -39,8 +35,6 @@ WHERE e.study_pk = ANY ($1::bigint[]) AND g.series_pk = e.id AND NOT EXISTS (
 )
 """
 
-_SHOWN = [VERDICT_STATE_INDEXED, VERDICT_STATE_DUPLICATE, VERDICT_STATE_CONFLICT_LOSER]
-
 
 async def leave_studies(connection: Connection, chunk: Sequence[Arrival]) -> set[int]:
     """Take what belongs elsewhere by now out of its study; returns the studies that are to be recounted.
@@ -51,7 +45,7 @@ async def leave_studies(connection: Connection, chunk: Sequence[Arrival]) -> set
         _LEAVING,
         [arrival.object_key for arrival in chunk],
         [arrival.identity.study_uid for arrival in chunk],
-        _SHOWN,
+        list(SHOWN_STATES),
     )
     if not rows:
         return set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sequence
 from datetime import datetime
 
 from gantry_objectstore.keys import HEADER_PREFIX, parse_header_key
@@ -68,14 +68,17 @@ class CorrectedObjects:
         from_header, from_rest = iter(header), iter(rest)
         return [b"".join(next(from_header if here else from_rest) for here, _ in cut) for cut in cuts]
 
-    async def stream(
+    def stream(
         self, key: str, offset: int = 0, length: int | None = None, chunk: int = STREAM_CHUNK_BYTES
     ) -> AsyncIterator[bytes]:
         """See ``ObjectStore``."""
         if not key.startswith(HEADER_PREFIX):
-            async for piece in self._store.stream(key, offset, length, chunk):
-                yield piece
-            return
+            return self._store.stream(key, offset, length, chunk)
+        return self._stream(key, offset, length, chunk)
+
+    async def _stream(
+        self, key: str, offset: int, length: int | None, chunk: int
+    ) -> AsyncGenerator[bytes, None]:
         place = parse_header_key(key)
         taken = place.length - offset if length is None else min(length, place.length - offset)
         if taken > 0:
@@ -86,6 +89,7 @@ class CorrectedObjects:
         start = place.rest + max(offset - place.length, 0)
         if left is None and (await self._store.head(place.object_key)).size == start:
             return
+        # Not closed by hand when we are: it ends with the reference to it, as the store's own do.
         async for piece in self._store.stream(place.object_key, start, left, chunk):
             yield piece
 

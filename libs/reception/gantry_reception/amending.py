@@ -73,7 +73,11 @@ class Amender:
 
         Raises ``Unavailable`` and ``BadSeal``.
         """
-        folder = amendment_folder(partition, amendment_scope(study_uid))
+        return await self.history_of(partition, amendment_scope(study_uid))
+
+    async def history_of(self, partition: str, scope: str) -> list[Amendment]:
+        """Return the amendments of a study or patient by its scope; see ``history``."""
+        folder = amendment_folder(partition, scope)
         keys = sorted([info.key async for info in self._store.list(folder)])
         return [await read_amendment(self._store, key, self._sealer) for key in keys]
 
@@ -82,7 +86,10 @@ class Amender:
         give_up_at = time.monotonic() + self._wait_seconds
         while time.monotonic() < give_up_at:
             try:
-                if await self._index.applied_revision(place.partition, place.scope) >= place.revision:
+                applied = await self._index.applied_revision(place.partition, place.scope)
+                if applied >= place.revision and not await self._index.is_renewing(
+                    place.partition, place.scope
+                ):
                     return True
             except Unavailable as error:
                 log.warning("amendment_not_confirmed", reason=error.detail)

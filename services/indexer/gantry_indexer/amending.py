@@ -14,6 +14,7 @@ from gantry_objectstore.store import ObjectStore
 from gantry_telemetry.logs import get_logger
 
 from gantry_indexer.isolating import Next
+from gantry_indexer.renewing import Renewing
 from gantry_indexer.replaying import Replaying
 
 log = get_logger(__name__)
@@ -25,14 +26,22 @@ CHUNK = 100
 class Amending:
     """Applies amendments in the order of their revisions; repeating it changes nothing."""
 
-    def __init__(self, pool: IndexPool, store: ObjectStore, sealer: Sealer, replaying: Replaying) -> None:
+    def __init__(
+        self,
+        pool: IndexPool,
+        store: ObjectStore,
+        sealer: Sealer,
+        replaying: Replaying,
+        renewing: Renewing,
+    ) -> None:
         self._pool = pool
         self._store = store
         self._sealer = sealer
         self._replaying = replaying
+        self._renewing = renewing
 
     async def amend(self, key: str) -> Next:
-        """Apply the amendment at ``key`` and those before it, then index what is to be shown again."""
+        """Apply the amendment at ``key`` and those before it, then derive what they are about again."""
         try:
             return await self._amend(parse_amendment_key(key))
         except (NotFound, BadKey, BadSeal):
@@ -62,4 +71,5 @@ class Amending:
             outcome = await self._replaying.index(place.partition, lines[first : first + CHUNK])
             if outcome is not Next.DONE:
                 return outcome
+        await self._renewing.renew_all(place.partition, place.scope)
         return Next.DONE

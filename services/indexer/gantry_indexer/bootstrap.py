@@ -17,6 +17,7 @@ from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import ObjectStore, open_store
 
 from gantry_indexer.chunks import ChunkIndexer
+from gantry_indexer.correcting import Corrector
 from gantry_indexer.faults import fault_hook
 from gantry_indexer.settings import IndexerSettings
 from gantry_indexer.trust import Trust
@@ -52,6 +53,7 @@ def make_parts(settings: IndexerSettings) -> Parts:
         store,
         Trust(store, sealer),
         IndexWriter(pool),
+        Corrector(pool, store),
         replacing_sources=frozenset(filter(None, settings.replacing_sources.split(","))),
         hook=fault_hook(settings),
         # One thread: derivation is Python, a second one would only take turns with it.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from gantry.index.v1.index_pb2 import IndexRequest, Verdict, VerdictState
 from gantry.reception.v1.reception_pb2 import Outcome, Reception
 from gantry_dicom.errors import NotFound, Unavailable
+from gantry_index.corrections import Due
 from gantry_index.records import ConflictPolicy, InstanceRecord
 from gantry_index.writer import IndexWriter
 from gantry_objectstore.store import ObjectStore
@@ -23,6 +24,7 @@ from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import span_in_each
 from opentelemetry.trace import SpanKind
 
+from gantry_indexer.correcting import Corrector
 from gantry_indexer.derivation import derive_all
 from gantry_indexer.faults import FaultHook
 from gantry_indexer.headers import Material, is_complete, read_material
@@ -58,6 +60,7 @@ class ChunkIndexer:
         store: ObjectStore,
         trust: Trust,
         writer: IndexWriter,
+        corrector: Corrector,
         *,
         replacing_sources: frozenset[str],
         hook: FaultHook,
@@ -66,6 +69,7 @@ class ChunkIndexer:
         self._store = store
         self._trust = trust
         self._writer = writer
+        self._corrector = corrector
         self._replacing_sources = replacing_sources
         self._hook = hook
         self._executor = executor
@@ -84,6 +88,21 @@ class ChunkIndexer:
         for verdict in result.verdicts.values():
             VERDICTS.labels(VerdictState.Name(verdict.state)).inc()
         return result
+
+    async def renew(self, partition: str, instances: Sequence[Due]) -> dict[str, Exception]:
+        """Derive what is in the index again, from its objects and under the corrections that stand.
+
+        Returns what failed, by object key. Raises ``Unavailable``.
+        """
+        result = ChunkResult()
+        requests = [IndexRequest(partition=partition, reception=one.reception) for one in instances]
+        records = await self._derive(requests, range(len(requests)), result)
+        for policy in ConflictPolicy:
+            chosen = {place: one for place, one in records.items() if self._policy(one) is policy}
+            shown_in = {(partition, instances[place].shown_study_uid) for place in chosen}
+            if chosen:
+                await self._renew_under(policy, chosen, shown_in, result)
+        return {requests[place].reception.object_key: error for place, error in result.poison.items()}
 
     async def doubted(self, requests: Sequence[IndexRequest]) -> dict[int, str]:
         """Return why requests are not believed, by the positions of those that are not."""
@@ -124,7 +143,10 @@ class ChunkIndexer:
                 records[position] = record
             else:
                 result.poison[position] = record
-        return records
+        with PHASES.labels("correct").time():
+            corrected = await self._corrector.correct(materials, records)
+        result.poison.update({at: one for at, one in corrected.items() if isinstance(one, Exception)})
+        return {at: one for at, one in corrected.items() if isinstance(one, InstanceRecord)}
 
     async def _derive_bounded(self, materials: list[Material]) -> list[InstanceRecord | Exception]:
         running = asyncio.get_running_loop().run_in_executor(
@@ -174,6 +196,25 @@ class ChunkIndexer:
                 await self._commit_under(policy, {position: record}, result)
             return
         result.verdicts.update(zip(records, verdicts, strict=True))
+
+    async def _renew_under(
+        self,
+        policy: ConflictPolicy,
+        records: dict[int, InstanceRecord],
+        shown_in: set[tuple[str, str]],
+        result: ChunkResult,
+    ) -> None:
+        try:
+            await self._writer.renew(list(records.values()), shown_in, policy=policy)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if len(records) == 1:
+                result.poison[next(iter(records))] = error
+                return
+            log.warning("chunk_split", count=len(records), exc_info=error)
+            for position, record in records.items():
+                await self._renew_under(policy, {position: record}, shown_in, result)
 
     def _policy(self, record: InstanceRecord) -> ConflictPolicy:
         source = record.reception.source

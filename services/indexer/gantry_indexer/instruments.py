@@ -36,4 +36,5 @@ DOUBTED = counter(
 )
 ISOLATED = counter("gantry_indexer_isolated", "Instances handed over to be tried alone", ["why"])
 ATTEMPTS = counter("gantry_indexer_attempts", "Attempts at isolated instances", ["outcome"])
+RENEWED = counter("gantry_indexer_renewed", "Instances derived again", ["outcome"])
 PAUSED = gauge("gantry_indexer_paused", "1 while the consumer waits for the database or the store")

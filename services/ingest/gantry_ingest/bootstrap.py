@@ -17,6 +17,7 @@ from gantry_index.reader import IndexReader
 from gantry_messaging.events import EventPublisher
 from gantry_messaging.publisher import IndexPublisher
 from gantry_messaging.verdicts import VerdictListener
+from gantry_objectstore.corrected import CorrectedObjects
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
 from gantry_reception.receiver import Receiver
@@ -77,10 +78,8 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
     verdicts = VerdictListener(settings.redis_url, sealer)
 
     def open_objects() -> ObjectStore:
-        return open_store(
-            settings.store_url,
-            options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
-        )
+        options = StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key)
+        return CorrectedObjects(open_store(settings.store_url, options=options))
 
     receiver = Receiver(
         open_objects(),

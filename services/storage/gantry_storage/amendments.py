@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 
+from gantry.amendment.v1.amendment_pb2 import Amendment
 from gantry_dicom.errors import NotFound
 from gantry_objectstore.amendments import read_amendment
 from gantry_objectstore.errors import BadKey, BadSeal
@@ -39,8 +40,8 @@ ASK_AGAIN_SECONDS = 30.0
 
 # Whether the index has a study's amendments up to a revision: partition, scope, revision.
 IsApplied = Callable[[str, str, int], Awaitable[bool]]
-# Whether receptions of a study wait to be indexed again: partition, Study Instance UID.
-IsWaiting = Callable[[str, str], Awaitable[bool]]
+# Whether something waits to be indexed again for an amendment at this place.
+IsWaiting = Callable[[AmendmentKey, Amendment], Awaitable[bool]]
 # Sends the task for the amendment at a key; tells whether Redis took it.
 SendAmendment = Callable[[str], Awaitable[bool]]
 
@@ -167,7 +168,7 @@ class Amendments:
             return False
         if await self._is_applied(
             place.partition, place.scope, place.revision
-        ) and not await self._is_waiting(place.partition, amendment.study_instance_uid):
+        ) and not await self._is_waiting(place, amendment):
             return True
         if age > FIRST_ASKED_BY_WRITER:
             await self._ask(place)

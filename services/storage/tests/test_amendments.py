@@ -31,8 +31,8 @@ class Index:
     async def is_applied(self, partition, scope, revision):
         return self.applied.get((partition, scope), 0) >= revision
 
-    async def is_waiting(self, partition, study_uid):
-        return (partition, study_uid) in self.waiting
+    async def is_waiting(self, place, amendment):
+        return (place.partition, amendment.study_instance_uid) in self.waiting
 
     async def send(self, key):
         if not self.redis:

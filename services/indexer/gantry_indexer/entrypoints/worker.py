@@ -23,6 +23,7 @@ from gantry_indexer.adapters.standing import StandingVerdicts
 from gantry_indexer.amending import Amending
 from gantry_indexer.bootstrap import Parts, make_parts, make_tasks
 from gantry_indexer.isolating import Isolating, Next
+from gantry_indexer.renewing import Renewing
 from gantry_indexer.replaying import Replaying
 from gantry_indexer.settings import IndexerSettings
 
@@ -91,7 +92,8 @@ class Workshop:
         return Replaying(parts.indexer, parts.reader, parts.store, parts.sealer, self._tasks)
 
     def _amending(self, parts: Parts) -> Amending:
-        return Amending(parts.pool, parts.store, parts.sealer, self._replaying(parts))
+        renewing = Renewing(parts.pool, parts.indexer)
+        return Amending(parts.pool, parts.store, parts.sealer, self._replaying(parts), renewing)
 
 
 def make_worker_app(settings: IndexerSettings) -> Celery:

@@ -19,6 +19,7 @@ from gantry_index.locks import ROUTER, AdvisoryLock
 from gantry_index.pools import Purpose, open_pool
 from gantry_index.reader import IndexReader
 from gantry_messaging.events import EventPublisher, EventReader
+from gantry_objectstore.corrected import CorrectedObjects
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import StoreSettings, open_store
 from gantry_routing.ledger import JobLedger
@@ -62,7 +63,7 @@ async def _serve(settings: IngestSettings, routes: Routes) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     sealer = Sealer.from_text(settings.seal_keys)
     options = StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key)
-    store = open_store(settings.store_url, options=options)
+    store = CorrectedObjects(open_store(settings.store_url, options=options))
     pool = open_pool(settings.index_dsn, purpose=Purpose.READ, application_name="gantry-router")
     events = EventPublisher(settings.redis_url, sealer)
     workers = PixelWorkers(
