@@ -36,6 +36,8 @@ from gantry_storage.reconciling import Reconciler
 from gantry_storage.recovery import Recovery
 from gantry_storage.repairing import Repairer
 from gantry_storage.replay import Replay
+from gantry_storage.retention.assembly import RetentionParts, make_retention
+from gantry_storage.retention.settings import RetentionSettings
 from gantry_storage.scrub import Scrub
 from gantry_storage.scrubbing import Scrubbing, ScrubLimits
 from gantry_storage.serving import Serving
@@ -80,6 +82,7 @@ class Parts:
     scrubbing: Scrubbing
     watching: Watching
     serving: Serving
+    retention: RetentionParts
     replica: ObjectStore | None
 
     async def close(self) -> None:
@@ -141,6 +144,15 @@ def make_parts(
         repairer,
         ScrubLimits(timedelta(days=settings.scrub_every_days), settings.repair_attempts),
     )
+    retention = make_retention(
+        store,
+        sealer,
+        pool,
+        send_amendment,
+        RetentionSettings(),
+        stores=(settings.store_url,),
+        backups=tuple(filter(None, (settings.replica_store_url,))),
+    )
     return Parts(
         store=store,
         sealer=sealer,
@@ -173,7 +185,10 @@ def make_parts(
             studies_per_second=settings.recount_studies_per_second,
             every_seconds=settings.recount_every_hours * 3600,
         ),
-        serving=Serving(store, pool, repairer, Reconciler(store, sealer, pool, rows), scrubbing),
+        serving=Serving(
+            store, pool, repairer, Reconciler(store, sealer, pool, rows), scrubbing, retention.methods
+        ),
+        retention=retention,
         replica=replica,
     )
 

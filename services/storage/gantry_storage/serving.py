@@ -45,6 +45,7 @@ class Serving:
         repairer: Repairer,
         reconciler: Reconciler,
         scrubbing: Scrubbing,
+        more: Mapping[str, Callable[[StorageRequest], Awaitable[Answer]]] | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -56,6 +57,7 @@ class Serving:
             RequestKind.RECONCILE.value: self._reconcile,
             RequestKind.TRY_AGAIN.value: self._try_again,
             RequestKind.SCRUB.value: self._scrub,
+            **(more or {}),
         }
 
     async def turn(self) -> int:

@@ -39,7 +39,7 @@ from gantry_objectstore.tombstones import tombstones
 from gantry_telemetry.logs import get_logger
 
 from gantry_storage.retention.histories import read_history, read_lines
-from gantry_storage.retention.instruments import PURGED, PURGED_BYTES, PURGES_OPEN
+from gantry_storage.retention.instruments import PURGED, PURGED_BYTES, PURGES_OPEN, UNSAFE_RULES
 from gantry_storage.retention.patients import patients_named
 from gantry_storage.retention.policies import DUPLICATES
 from gantry_storage.retention.survivors import refuse_doubtful
@@ -113,9 +113,12 @@ class Purging:
         return [await self._purge(history, deletion, orderer) for deletion in due]
 
     async def resume(self) -> int:
-        """Go on with purges that were begun; return how many are still open."""
+        """Go on with purges that were begun; return how many are still open. Raises ``Conflict``."""
+        notes = [info async for info in self._store.list(PURGING_PREFIX)]
+        if notes:
+            await self.refuse_unsafe_bucket()
         staying = 0
-        for info in [info async for info in self._store.list(PURGING_PREFIX)]:
+        for info in notes:
             age = await self._store.now() - info.last_modified
             try:
                 is_over = await self._take_up(parse_purging_key(info.key), age)
@@ -134,6 +137,7 @@ class Purging:
     async def refuse_unsafe_bucket(self) -> None:
         """Raise ``Conflict`` when a rule of the bucket deletes what a hold may cover."""
         rules = await rules_that_delete(self._store)
+        UNSAFE_RULES.set(len(rules))
         if rules:
             log.error("bucket_rules_bypass_holds", count=len(rules))
             names = ", ".join(rules)
