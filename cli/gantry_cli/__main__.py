@@ -105,6 +105,22 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli import routes
 
             return routes.run(access, options)
+        case "hold":
+            from gantry_cli import hold
+
+            return hold.run(access, options)
+        case "retention":
+            from gantry_cli import retention
+
+            return retention.run(access, options)
+        case "certificate":
+            from gantry_cli import certificate
+
+            return certificate.run(access, options)
+        case "study" if options.action == "purge":
+            from gantry_cli import retention
+
+            return retention.purge(access, options)
         case "study":
             from gantry_cli import studies
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gantry_cli.backup.arguments import add_backup, add_restore, restore_parents
 from gantry_cli.options import DEFAULT_STATE, STORES
+from gantry_cli.retention_arguments import add_purge, add_retention_commands
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     _entities(commands.add_parser("ae", help="application entities of DICOM networking"), shared)
     _routes(commands.add_parser("route", help="what arrived and is sent on by rules"), shared)
     _studies(commands.add_parser("study", help="what was deleted, and how it comes back"), shared)
+    add_retention_commands(commands, shared)
     _dimse(commands.add_parser("dimse", help="what devices meet at the DIMSE port"), shared)
     _audit(commands.add_parser("audit", help="who did what to whose images"), shared)
     _conformance(commands.add_parser("conformance", help="what DICOM PS3.18 asks of a server"), shared)
@@ -201,6 +203,7 @@ def _studies(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentPars
         one.add_argument("--url", metavar="URL", help="root of the gateway (default: the stack of --state)")
     restore.add_argument("--revision", type=_count, metavar="N", help="only that deletion (default: all)")
     restore.add_argument("--reason", required=True, metavar="TEXT", help="kept with the decision")
+    add_purge(actions, shared)
 
 
 def _dimse(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:
