@@ -26,7 +26,7 @@ def lease_seconds() -> float:
     return LEASE_SECONDS
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick() -> dict[str, str]:
     """Settings that make everything that waits for a lease quick."""
     return dict(QUICK)

@@ -59,6 +59,9 @@ GAP_BYTES = 256 * 1024
 # a slow reader takes, and a lost connection costs one range.
 WINDOW_BYTES = 4 * 1024 * 1024
 
+# A way to the store that is slower than this is taken for one that leads nowhere.
+SLOWEST_BYTES_PER_SECOND = 512 * 1024
+
 _ERROR_CODE = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 
@@ -115,8 +118,10 @@ class S3Store:
     async def get(self, key: str) -> bytes:
         """See ``ObjectStore.get``."""
         with _outcome("get", key):
-            result = await obstore.get_async(self._client, check_key(key))
-            return (await result.bytes_async()).to_bytes()
+            async with self._patience():
+                result = await obstore.get_async(self._client, check_key(key))
+            async with self._patience(result.meta["size"]):
+                return (await result.bytes_async()).to_bytes()
 
     async def get_prefix(self, key: str, length: int) -> bytes:
         """See ``ObjectStore.get_prefix``."""
@@ -133,7 +138,8 @@ class S3Store:
         if length == 0:
             return b""
         with _outcome("get-range", key):
-            found = await obstore.get_range_async(self._client, key, start=offset, length=length)
+            async with self._patience(length):
+                found = await obstore.get_range_async(self._client, key, start=offset, length=length)
             if len(found) != length:
                 raise OutOfRange("the range ends beyond the object")
             return found.to_bytes()
@@ -178,7 +184,8 @@ class S3Store:
     async def head(self, key: str) -> ObjectInfo:
         """See ``ObjectStore.head``."""
         with _outcome("head", key):
-            meta = await obstore.head_async(self._client, check_key(key))
+            async with self._patience():
+                meta = await obstore.head_async(self._client, check_key(key))
             return ObjectInfo(key, meta["size"], meta["last_modified"])
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
@@ -216,7 +223,8 @@ class S3Store:
 
     async def _put_whole(self, key: str, data: Buffer) -> None:
         with _outcome("put", key):
-            await obstore.put_async(self._client, key, data, use_multipart=False)
+            async with self._patience(memoryview(data).nbytes):
+                await obstore.put_async(self._client, key, data, use_multipart=False)
 
     async def _create(self, key: str, data: bytes) -> None:
         with _outcome("create", key):
@@ -260,11 +268,20 @@ class S3Store:
     async def _window(self, key: str, offset: int, length: int) -> tuple[bytes, int]:
         """Return up to ``length`` bytes from ``offset``, and the size of the whole object."""
         with _outcome("get-range", check_key(key)):
-            result = await obstore.get_async(
-                self._client, key, options={"range": (offset, offset + max(length, 1))}
-            )
-            data = (await result.bytes_async()).to_bytes()
+            async with self._patience(length):
+                result = await obstore.get_async(
+                    self._client, key, options={"range": (offset, offset + max(length, 1))}
+                )
+                data = (await result.bytes_async()).to_bytes()
             return data[:length], result.meta["size"]
+
+    def _patience(self, size: int = 0) -> asyncio.Timeout:
+        """Bound an operation on ``size`` bytes, its repetitions included.
+
+        A store that takes connections and then says nothing must not hold a sender for as long as
+        the slowest part of the largest object may take.
+        """
+        return asyncio.timeout(self.settings.patience_seconds + size / SLOWEST_BYTES_PER_SECOND)
 
 
 def _client(store: S3Store) -> Client:

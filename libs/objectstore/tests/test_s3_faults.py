@@ -151,6 +151,26 @@ async def test_a_server_in_lasting_trouble_is_unavailable_within_bounds(
         _ = [info async for info in bench.hasty.list("o/")]
 
 
+async def test_a_server_that_takes_requests_and_says_nothing_is_given_up_sooner_for_small_objects(
+    bench: Bench, key: str
+) -> None:
+    patient = replace(bench.direct.settings, request_seconds=60.0, patience_seconds=0.5)
+    store = S3Store(bench.direct.bucket, patient, endpoint=bench.store.endpoint)
+    await bench.direct.put(key, b"x")
+    bench.proxy.always = "hang"
+    begun = time.monotonic()
+    for operation in (
+        store.put(key, b"x"),
+        store.get(key),
+        store.head(key),
+        store.get_range(key, 0, 1),
+        store.get_prefix(key, 1),
+    ):
+        with pytest.raises(Unavailable):
+            await operation
+    assert time.monotonic() - begun < 10
+
+
 async def test_nobody_listening_is_unavailable(free_port: int, key: str) -> None:
     settings = StoreSettings("a", "b", retries=1)
     store = S3Store("bucket", settings, endpoint=f"http://127.0.0.1:{free_port}")

@@ -131,3 +131,14 @@ def test_the_data_set_is_found_behind_any_meta_group():
     assert data_set_start(instance.data[132:]) == instance.data_set_offset - 132
     assert data_set_start(instance.data_set) == 0
     assert content_of(instance.data).data_set_sha256 == content_of(instance.data_set).data_set_sha256
+
+
+def test_an_unanswered_line_may_lead_to_nothing():
+    gone = replace(LINE, object_key=OTHER_KEY, order_key="01B00000002", unanswered=True)
+    assert judge([SENT], replace(GOOD, lines=(LINE, gone)), AGE) == ()
+
+
+def test_an_unanswered_line_that_leads_to_nothing_is_no_acknowledgements():
+    gone = replace(LINE, unanswered=True)
+    rules = {each.rule for each in judge([SENT], replace(GOOD, lines=(gone,), objects={}), AGE)}
+    assert "acknowledged-in-manifest" in rules

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import psycopg
-from gantry.reception.v1.reception_pb2 import OUTCOME_REFUSED, Manifest
+from gantry.reception.v1.reception_pb2 import OUTCOME_REFUSED, OUTCOME_UNANSWERED, Manifest
 from gantry_dicom.errors import GantryError, NotFound
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.records import read_manifest
@@ -142,6 +142,7 @@ def _lines(manifest_key: str, manifest: Manifest) -> list[ManifestLine]:
             size=line.size,
             refused=line.outcome == OUTCOME_REFUSED,
             transfer_syntax_uid=line.transfer_syntax_uid,
+            unanswered=line.outcome == OUTCOME_UNANSWERED,
         )
         for line in manifest.receptions
     ]

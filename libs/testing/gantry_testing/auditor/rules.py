@@ -56,6 +56,8 @@ def _acknowledged(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[
     """Every acknowledgement has a manifest line of its own with the same data set."""
     lines: dict[tuple[Identity, str], list[ManifestLine]] = defaultdict(list)
     for line in {line.object_key: line for line in evidence.lines if not line.refused}.values():
+        if line.unanswered and line.object_key not in evidence.objects:
+            continue  # nothing came of it, so it is nobody's acknowledgement
         lines[_identity(line), line.data_set_sha256].append(line)
     acknowledged = [item for item in sent if item.answer is Answer.ACKNOWLEDGED]
     told = Counter((_identity(item), item.data_set_sha256) for item in acknowledged)
@@ -90,7 +92,8 @@ def _objects_of_lines(evidence: Evidence) -> Iterator[Finding]:
         if line.refused:
             continue
         if line.object_key not in evidence.objects:
-            yield Finding("object-present", line.object_key, "named by a manifest but not in the store")
+            if not line.unanswered:
+                yield Finding("object-present", line.object_key, "named by a manifest but not in the store")
             continue
         content = evidence.contents.get(line.object_key)
         if content is None:

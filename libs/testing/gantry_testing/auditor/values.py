@@ -59,6 +59,8 @@ class ManifestLine:
     size: int
     refused: bool
     transfer_syntax_uid: str = ""
+    # The sender went away before it was answered: there may be an object, or none.
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

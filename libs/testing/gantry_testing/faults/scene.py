@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,10 +49,14 @@ class SmallDisk:
         return os.geteuid() == 0 and shutil.which("mount") is not None
 
     def fill(self) -> None:
-        """Leave no byte free."""
-        free = shutil.disk_usage(self.folder).free
+        """Leave no byte free, whoever else writes meanwhile."""
         with self._ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, free))
+            size = 0
+            for step in (64 << 20, 1 << 20, 1 << 12):
+                with suppress(OSError):  # no space left: as wanted
+                    while True:
+                        os.posix_fallocate(file.fileno(), size, step)
+                        size += step
 
     def empty(self) -> None:
         """Give the room back."""
