@@ -21,6 +21,7 @@ from gantry.amendment.v1.amendment_pb2 import (
 from gantry_access.policy import Action
 from gantry_dicom.errors import BadRequest, NotFound
 from gantry_objectstore.keys import is_partition
+from gantry_objectstore.tombstones import tombstones
 from gantry_telemetry.tracing import current_traceparent
 from gantry_web.app import TemplateRoute
 from starlette.requests import Request
@@ -103,15 +104,15 @@ def _place(request: Request, parameters: set[str]) -> tuple[str, str]:
 
 
 def _standing(history: Sequence[Amendment], revision: str | None) -> list[Amendment]:
-    """Return the deletions that nobody has undone, or the one asked for. Raises ``NotFound``."""
+    """Return the deletions that can be undone, or the one asked for. Raises ``NotFound``."""
     if revision is not None and not (revision.isascii() and revision.isdigit()):
         raise BadRequest("revision is the number of a deletion")
-    undone = {each.undoes for each in history if each.kind == AMENDMENT_KIND_RESTORE}
+    standing = tombstones(history)
     found = [
         each
         for each in history
         if each.kind == AMENDMENT_KIND_HIDE
-        and each.revision not in undone
+        and standing.hidden_by(each.revision)
         and (revision is None or str(each.revision) == revision)
     ]
     if not found:
