@@ -88,6 +88,8 @@ class Purging:
         self._terms = terms
         self._holds = HoldLedger(store, sealer)
         self._certificates = CertificateLedger(store, sealer)
+        # One thing at a time: what one purge has begun, another must not take for interrupted.
+        self._turn = asyncio.Lock()
 
     async def purge(
         self, partition: str, study_uid: str, orderer: Orderer, *, without_grace: bool = False
@@ -98,19 +100,21 @@ class Purging:
         are none, ``Held``, ``Conflict`` when bucket or index speak against it, and ``BadSeal``.
         """
         await self.refuse_unsafe_bucket()
-        history = await read_history(self._store, self._sealer, partition, amendment_scope(study_uid))
-        standing = tombstones(history)
-        latest = time.time() - (0 if without_grace else self._terms.grace.total_seconds())
-        due = [
-            each
-            for each in history
-            if each.kind == AMENDMENT_KIND_HIDE
-            and each.made_at_us <= latest * 1e6
-            and standing.hidden_by(each.revision)
-        ]
-        if not due:
-            raise NotFound("nothing of the study is deleted and out of its grace")
-        return [await self._purge(history, deletion, orderer) for deletion in due]
+        async with self._turn:
+            history = await read_history(self._store, self._sealer, partition, amendment_scope(study_uid))
+            standing = tombstones(history)
+            latest = time.time() - (0 if without_grace else self._terms.grace.total_seconds())
+            due = [
+                each
+                for each in history
+                if each.kind == AMENDMENT_KIND_HIDE
+                and each.made_at_us <= latest * 1e6
+                and standing.hidden_by(each.revision)
+            ]
+            if not due:
+                raise NotFound("nothing of the study is deleted and out of its grace")
+            certificates = [await self._purge(history, deletion, orderer) for deletion in due]
+        return [certificate for certificate in certificates if certificate is not None]
 
     async def resume(self) -> int:
         """Go on with purges that were begun; return how many are still open. Raises ``Conflict``."""
@@ -121,7 +125,8 @@ class Purging:
         for info in notes:
             age = await self._store.now() - info.last_modified
             try:
-                is_over = await self._take_up(parse_purging_key(info.key), age)
+                async with self._turn:
+                    is_over = await self._take_up(parse_purging_key(info.key), age)
             except Unavailable:
                 raise
             except GantryError as error:
@@ -147,7 +152,7 @@ class Purging:
 
     async def _purge(
         self, history: Sequence[Amendment], deletion: Amendment, orderer: Orderer
-    ) -> Certificate:
+    ) -> Certificate | None:
         partition, study_uid = deletion.partition, deletion.study_instance_uid
         keys = tombstones(history).hidden_by(deletion.revision)
         lines = await read_lines(self._store, self._sealer, partition, keys)
@@ -189,13 +194,15 @@ class Purging:
                 await self._finish(deletion, purge.revision)
         return True
 
-    async def _finish(self, deletion: Amendment, revision: int) -> Certificate:
-        """Destroy what the purge ``revision`` makes final, and certify it."""
+    async def _finish(self, deletion: Amendment, revision: int) -> Certificate | None:
+        """Destroy what the purge ``revision`` makes final, and certify it; ``None`` when that is nothing."""
         partition, study_uid = deletion.partition, deletion.study_instance_uid
         scope = amendment_scope(study_uid)
         history = await read_history(self._store, self._sealer, partition, scope)
         purge = next(each for each in history if each.revision == revision)
         keys = tombstones(history).purged_by(revision)
+        if not keys:
+            return None  # somebody restored it in that moment
         lines = await read_lines(self._store, self._sealer, partition, keys)
         begun_at_us = time.time_ns() // 1000
         destroyed: list[DestroyedObject] = []
