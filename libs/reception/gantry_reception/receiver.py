@@ -43,6 +43,7 @@ from gantry_telemetry.tracing import continue_trace, current_traceparent, span
 from gantry_reception.batches import Batch, Line, lease_clock
 from gantry_reception.digests import digests_of
 from gantry_reception.instruments import ACK_SECONDS, LATE, OPEN_BATCHES, RECEIVED_BYTES, RECEPTIONS
+from gantry_reception.lanes import Lanes
 from gantry_reception.manifests import ManifestWriting
 from gantry_reception.publishing import IndexFeed, Publisher, header_within
 from gantry_reception.settings import ReceiverSettings
@@ -78,6 +79,7 @@ class Receiver:
         self._clock = clock
         self._wall_clock = wall_clock
         self._ids = BatchIds(wall_clock)
+        self._lanes = Lanes(self._settings)
         self._feed = IndexFeed(publisher, self._settings)
         self._manifests = ManifestWriting(store, sealer, self._settings, self._ids.new)
         self._current: dict[str, tuple[Batch, asyncio.TimerHandle]] = {}
@@ -91,15 +93,16 @@ class Receiver:
         source: Source,
         *,
         partition: str,
-        lane: Lane = Lane.LANE_LIVE,
+        lane: Lane | None = None,
         traceparent: str = "",
         reply_to: str = "",
     ) -> Reception:
         """Store an instance; when this returns, its sender may be told success.
 
-        ``buffer`` is what was received, whole; ``admission`` is the gate's. ``reply_to`` names the
-        channel on which its verdict is awaited. Raises ``Unavailable`` (tell the sender a failure)
-        and ``BadKey`` for a partition name that is none. Cancelled, the instance is unanswered.
+        ``buffer`` is what was received, whole; ``admission`` is the gate's. Without a ``lane`` the
+        sender's traffic decides. ``reply_to`` names the channel on which its verdict is awaited.
+        Raises ``Unavailable`` (tell the sender a failure) and ``BadKey`` for a partition name that
+        is none. Cancelled, the instance is unanswered.
         """
         begun = time.perf_counter()
         outcome = "failed"
@@ -122,7 +125,7 @@ class Receiver:
         source: Source,
         *,
         partition: str,
-        lane: Lane = Lane.LANE_LIVE,
+        lane: Lane | None = None,
     ) -> Placement:
         """Make an instance durable without deciding its answer.
 
@@ -134,7 +137,9 @@ class Receiver:
             raise Unavailable("the process is shutting down")
         meta, data_set = _stored_parts(admission, buffer)
         batch = self._batch_of(partition)
-        line = batch.add(self._reception(admission, meta, data_set, source, lane))
+        line = batch.add(
+            self._reception(admission, meta, data_set, source, lane or self._lanes.lane_of(partition, source))
+        )
         line.reception.object_key = object_key(partition, batch.batch, line.reception.ordinal)
         if len(batch.lines) >= self._settings.batch_instances:
             self._retire(batch)

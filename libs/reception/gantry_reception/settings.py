@@ -34,6 +34,12 @@ class ReceiverSettings:
     publish_interval: float = 0.0
     publish_waiting: int = 4096
     publish_waiting_bytes: int = 32 * 1024 * 1024
+    # A sender of more instances than this is a bulk load, whose receptions go behind live ones, until
+    # it sends less; what it sent is forgotten at the rate of a burst in so many seconds. 0: nobody is.
+    live_burst: int = 2000
+    live_burst_seconds: float = 60.0
+    # Calling AE titles and callers whose receptions are always bulk.
+    bulk_sources: frozenset[str] = frozenset()
     # Manifests not yet written: how many are kept, how long each is tried, with which pauses.
     manifests_waiting: int = 64
     manifest_seconds: float = 600.0
@@ -44,6 +50,11 @@ class ReceiverSettings:
     def rotation_seconds(self) -> float:
         """Age up to which a batch takes instances: well inside the half of the lease they must end in."""
         return min(self.batch_seconds, self.lease_seconds / 4)
+
+
+def names_in(listed: str) -> frozenset[str]:
+    """Return the names of a setting that lists them, separated by commas."""
+    return frozenset(filter(None, (name.strip() for name in listed.split(","))))
 
 
 @dataclass(frozen=True, slots=True)

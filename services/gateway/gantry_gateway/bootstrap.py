@@ -24,7 +24,7 @@ from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
 from gantry_reception.amending import Amender
 from gantry_reception.receiver import Receiver
-from gantry_reception.settings import ReceiverSettings, SpoolSettings
+from gantry_reception.settings import ReceiverSettings, SpoolSettings, names_in
 from gantry_reception.spool import Spool
 from gantry_routing.ledger import JobLedger
 from gantry_telemetry import configure
@@ -114,7 +114,12 @@ def build(settings: GatewaySettings) -> Components:
             store,
             sealer,
             publisher,
-            ReceiverSettings(lease_seconds=settings.lease_seconds, store_id=settings.store_id),
+            ReceiverSettings(
+                lease_seconds=settings.lease_seconds,
+                store_id=settings.store_id,
+                live_burst=settings.live_burst,
+                bulk_sources=names_in(settings.bulk_sources),
+            ),
         ),
         amender=Amender(store, sealer, index, settings.redis_url, wait_seconds=settings.verdict_seconds),
         spool=Spool(

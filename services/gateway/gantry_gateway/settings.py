@@ -49,6 +49,10 @@ class GatewaySettings(BaseSettings):
     log_level: str = "INFO"
 
     lease_seconds: float = 120.0
+    # Who has sent more instances than this in a minute is a bulk load, which the index takes behind live
+    # instances until it slows down; 0 leaves it to the next setting: callers that always are.
+    live_burst: int = Field(default=2000, ge=0)
+    bulk_sources: str = ""
     # How long STOW waits for the index before it answers without it.
     verdict_seconds: float = 5.0
     # Bodies and parts above these are refused.

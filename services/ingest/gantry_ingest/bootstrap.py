@@ -21,7 +21,7 @@ from gantry_objectstore.corrected import CorrectedObjects
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
 from gantry_reception.receiver import Receiver
-from gantry_reception.settings import ReceiverSettings, SpoolSettings
+from gantry_reception.settings import ReceiverSettings, SpoolSettings, names_in
 from gantry_reception.spool import Spool
 from gantry_telemetry import configure
 
@@ -89,6 +89,8 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
             lease_seconds=settings.lease_seconds,
             store_id=settings.store_id,
             publish_interval=settings.index_interval_seconds,
+            live_burst=settings.live_burst,
+            bulk_sources=names_in(settings.bulk_sources),
         ),
     )
     access = await _start_access(settings, open_objects, sealer)

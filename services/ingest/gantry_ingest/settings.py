@@ -71,6 +71,10 @@ class IngestSettings(BaseSettings):
     log_level: str = "INFO"
 
     lease_seconds: float = 120.0
+    # Who has sent more instances than this in a minute is a bulk load, which the index takes behind live
+    # instances until it slows down; 0 leaves it to the next setting: AE titles that always are.
+    live_burst: int = Field(default=2000, ge=0)
+    bulk_sources: str = ""
     # Associations at a time over all workers of the listener.
     maximum_associations: int = Field(default=200, ge=1)
     # Of these, associations that have one calling AE title; 0 sets no limit of its own.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from gantry.index.v1.index_pb2 import IndexRequest
 from gantry.reception.v1.reception_pb2 import Lane, Reception
 from gantry_dicom.errors import Unavailable
+from gantry_messaging.names import INDEX_BULK
 from gantry_messaging.publisher import IndexPublisher
 from gantry_telemetry.logs import get_logger
 
@@ -24,8 +25,9 @@ log = get_logger(__name__)
 
 # One publication at most, so that several partitions take turns.
 SLICE = 64
-# Lines of a pass held in memory while they wait for their turn.
+# Lines of a pass held in memory while they wait for their turn. What is live never waits long.
 HELD_LINES = 20_000
+LIVE_RANK = 0
 # How long a pass waits for room in the window before it begins anew with what is live.
 PATIENCE_SECONDS = 60.0
 ROOM_POLL_SECONDS = 0.25
@@ -48,11 +50,16 @@ class Feeder:
         self._again_seconds = again_seconds
         self._fed: dict[str, float] = {}
 
-    async def has_room(self) -> bool:
-        """Whether the window has room. Raises ``Unavailable`` when Redis does not say."""
+    async def has_room(self, rank: int) -> bool:
+        """Whether the window has room for a lane's rank. Raises ``Unavailable`` when Redis does not say.
+
+        What is live does not wait for the bulk that waits; the rest waits for all of it.
+        """
         depths = await self._publisher.depths()
         if depths is None:
             raise Unavailable("Redis does not say how long the index streams are")
+        if rank == LIVE_RANK:
+            depths.pop(INDEX_BULK, None)
         return sum(depths.values()) < self._window
 
     def is_due(self, line: Reception) -> bool:
@@ -84,11 +91,16 @@ class Feeding:
         self._ended = False
 
     def add(self, work: Sequence[Work]) -> None:
-        """Take in lines that wait for a verdict, in bounded memory; the oldest batches come first."""
+        """Take in lines that wait for a verdict, in bounded memory; the oldest batches come first.
+
+        An older backlog of bulk must not keep out what is live: that is fed after each group of batches.
+        """
         for batch in work:
             for line in batch.lines:
-                if self._held < HELD_LINES and self._feeder.is_due(line):
-                    self._queues.setdefault((lane_rank(line), batch.partition), deque()).append(line)
+                rank = lane_rank(line)
+                room = not self._ended if rank == LIVE_RANK else self._held < HELD_LINES
+                if room and self._feeder.is_due(line):
+                    self._queues.setdefault((rank, batch.partition), deque()).append(line)
                     self._held += 1
 
     async def feed(self, rank: int) -> None:
@@ -98,11 +110,13 @@ class Feeding:
         while any(queues.values()) and not self._ended:
             for partition, queue in queues.items():
                 if queue and not self._ended:
-                    await self._feed_slice(partition, queue, give_up_at)
+                    await self._feed_slice(rank, partition, queue, give_up_at)
 
-    async def _feed_slice(self, partition: str, queue: deque[Reception], give_up_at: float) -> None:
+    async def _feed_slice(
+        self, rank: int, partition: str, queue: deque[Reception], give_up_at: float
+    ) -> None:
         try:
-            while not await self._feeder.has_room():
+            while not await self._feeder.has_room(rank):
                 if time.monotonic() > give_up_at:
                     self._ended = True
                     return
@@ -125,4 +139,4 @@ def as_replay(line: Reception) -> Reception:
 
 def lane_rank(line: Reception) -> int:
     """Return the right of way of a line: live before bulk before replay."""
-    return {Lane.LANE_BULK: 1, Lane.LANE_REPLAY: 2}.get(line.lane, 0)
+    return {Lane.LANE_BULK: 1, Lane.LANE_REPLAY: 2}.get(line.lane, LIVE_RANK)

@@ -8,7 +8,7 @@ from gantry.reception.v1.reception_pb2 import JournalEntry, Lane, Manifest, Outc
 from gantry_dicom.errors import Unavailable
 from gantry_dicom.refusals import Refusal
 from gantry_messaging.connections import connect
-from gantry_messaging.names import BODY, INDEX_LIVE, INDEX_REPLAY
+from gantry_messaging.names import BODY, INDEX_BULK, INDEX_LIVE, INDEX_REPLAY
 from gantry_objectstore.keys import BatchIds, manifest_key, object_key
 from gantry_objectstore.records import write_journal, write_manifest
 from gantry_storage.bootstrap import make_parts
@@ -146,6 +146,25 @@ async def test_the_window_bounds_what_lies_on_all_streams(settings, store, seale
             await redis.xadd(INDEX_LIVE, {b"x": b"y"})
     await parts.finishing.run_once()
     assert await fed(settings, sealer) == []
+    await parts.publisher.close()
+    await parts.pool.close()
+
+
+async def test_a_migration_that_fills_the_streams_does_not_keep_out_what_is_live(
+    settings, store, sealer, monkeypatch
+):
+    monkeypatch.setattr("gantry_storage.feeding.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("gantry_storage.feeding.HELD_LINES", 50)
+    parts = make_parts(settings.model_copy(update={"feed_window": 100}), store=store)
+    for _ in range(2):
+        await closed_batch(store, sealer, 40, lane=Lane.LANE_BULK)
+    live = await closed_batch(store, sealer, 3)
+    async with connect(settings.redis_url) as redis:
+        for _ in range(200):
+            await redis.xadd(INDEX_BULK, {b"x": b"y"})
+    await parts.finishing.run_once()
+    requests = await fed(settings, sealer)
+    assert [request.reception.object_key for request in requests] == [line.object_key for line in live]
     await parts.publisher.close()
     await parts.pool.close()
 
