@@ -117,6 +117,10 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli import certificate
 
             return certificate.run(access, options)
+        case "capacity":
+            from gantry_cli import capacity
+
+            return capacity.run(access, options)
         case "study" if options.action == "purge":
             from gantry_cli import retention
 

@@ -29,7 +29,8 @@ def ask(
 ) -> Any:  # noqa: ANN401 - whatever JSON the answer is
     """Return the JSON that the gateway answers. Raises the ``GantryError`` that a refusal stands for."""
     root, auth = gateway_root(access, options.url)
-    parameters = {"partition": options.partition, **(query or {})}
+    parameters = {"partition": options.partition} if options.partition else {}
+    parameters |= query or {}
     try:
         answer = httpx.request(
             method, root + path, params=parameters, json=body, auth=auth, timeout=_PATIENT_SECONDS

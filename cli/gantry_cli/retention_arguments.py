@@ -21,12 +21,16 @@ class Commands(Protocol):
 
 Shared: TypeAlias = list[argparse.ArgumentParser]
 
+# What a line of `gantry capacity` can be about.
+KINDS = ("partition", "tier", "modality", "month", "state")
+
 
 def add_retention_commands(commands: Commands, shared: Shared) -> None:
-    """Add ``hold``, ``retention`` and ``certificate``."""
+    """Add ``hold``, ``retention``, ``certificate`` and ``capacity``."""
     _holds(commands.add_parser("hold", help="what nobody may delete"), shared)
     _retention(commands.add_parser("retention", help="what goes by its age, and when"), shared)
     _certificates(commands.add_parser("certificate", help="what was destroyed, and by whom"), shared)
+    _capacity(commands.add_parser("capacity", parents=shared, help="how much is stored, and what is left"))
 
 
 def add_purge(actions: Commands, shared: Shared) -> None:
@@ -73,6 +77,21 @@ def _certificates(parser: argparse.ArgumentParser, shared: Shared) -> None:
     show.add_argument("certificate", metavar="NAME", help="as `list` says it")
     for one in (listed, show):
         _of_partition(one)
+
+
+def _capacity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--by", type=_kinds, default="partition,tier", metavar="KINDS", help=f"of {', '.join(KINDS)}"
+    )
+    parser.add_argument("--days", type=int, default=30, metavar="N", help="of growth for the forecast (30)")
+    parser.add_argument("--partition", metavar="NAME", help="only this one")
+    parser.add_argument("--url", metavar="URL", help="root of the gateway (default: the stack of --state)")
+
+
+def _kinds(text: str) -> str:
+    if not text or set(text.split(",")) - set(KINDS):
+        raise argparse.ArgumentTypeError(f"kinds are {', '.join(KINDS)}, with commas between")
+    return text
 
 
 def _of_partition(parser: argparse.ArgumentParser) -> None:

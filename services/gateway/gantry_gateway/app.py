@@ -16,6 +16,7 @@ from gantry_gateway.bootstrap import running
 from gantry_gateway.entrypoints.amendments import amendment_routes
 from gantry_gateway.entrypoints.auth_proxy import auth_routes
 from gantry_gateway.entrypoints.browser_rules import BrowserRules
+from gantry_gateway.entrypoints.capacity import capacity_routes
 from gantry_gateway.entrypoints.dimse_failures import failure_routes
 from gantry_gateway.entrypoints.holds import hold_routes
 from gantry_gateway.entrypoints.recording import RecordAccess
@@ -48,7 +49,7 @@ def create_app(settings: GatewaySettings | None = None) -> Starlette:
     viewer = viewer_routes(chosen.viewer_folder, chosen.public_base_url, login=bool(chosen.auth_url))
     administration = [
         *(*failure_routes(), *route_job_routes(), *amendment_routes()),
-        *(*hold_routes(), *retention_routes()),
+        *(*hold_routes(), *retention_routes(), *capacity_routes()),
     ]
     table = [*routes(), *administration, *auth_routes(chosen.auth_url), *viewer]
     return make_app(

@@ -44,7 +44,7 @@ OF_STORING = "/commitment-requests/{transaction}"
 
 ADMINISTRATION = "/admin/"
 # What is of the whole deployment needs a right in every partition.
-OF_ALL_PARTITIONS = ("/admin/dimse-failures",)
+OF_ALL_PARTITIONS = ("/admin/dimse-failures", "/admin/capacity")
 
 
 def partition_of(path):

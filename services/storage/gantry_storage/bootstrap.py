@@ -27,6 +27,7 @@ from gantry_objectstore.store import ObjectStore, open_store
 from gantry_routing.ledger import JobLedger
 
 from gantry_storage.amendments import Amendments
+from gantry_storage.capacity import CapacityKeeper, CapacitySettings
 from gantry_storage.commitments import Commitments
 from gantry_storage.comparison import Pace
 from gantry_storage.feeding import Feeder
@@ -83,6 +84,7 @@ class Parts:
     watching: Watching
     serving: Serving
     retention: RetentionParts
+    capacity: CapacityKeeper
     replica: ObjectStore | None
 
     async def close(self) -> None:
@@ -189,6 +191,7 @@ def make_parts(
             store, pool, repairer, Reconciler(store, sealer, pool, rows), scrubbing, retention.methods
         ),
         retention=retention,
+        capacity=CapacityKeeper(pool, {settings.store_id: store}, CapacitySettings()),
         replica=replica,
     )
 
