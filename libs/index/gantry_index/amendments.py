@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from gantry.amendment.v1.amendment_pb2 import (
     AMENDMENT_KIND_HIDE,
     AMENDMENT_KIND_PURGE,
+    AMENDMENT_KIND_RELOCATE,
     AMENDMENT_KIND_RESTORE,
     AmendedReception,
     Amendment,
@@ -38,6 +39,7 @@ from gantry_index.pools import Connection, IndexPool
 from gantry_index.purging import apply_purge
 from gantry_index.reception_rows import RECEPTION_COLUMNS, reception_of
 from gantry_index.search import Database
+from gantry_index.tiers import apply_relocation
 
 log = get_logger(__name__)
 
@@ -95,7 +97,9 @@ DELETE FROM hidden WHERE partition = $1 AND study_uid = $2 AND revision = $3 AND
 RETURNING object_key
 """
 
-_KNOWN_KINDS = KINDS | {AMENDMENT_KIND_HIDE, AMENDMENT_KIND_RESTORE, AMENDMENT_KIND_PURGE}
+_KNOWN_KINDS = KINDS | {
+    *(AMENDMENT_KIND_HIDE, AMENDMENT_KIND_RESTORE, AMENDMENT_KIND_PURGE, AMENDMENT_KIND_RELOCATE),
+}
 
 _PENDING_AGAIN = """
 UPDATE reception SET state = $2, attempts = 0 WHERE object_key = ANY ($1::text[]) AND state = $3
@@ -138,6 +142,8 @@ async def apply_amendment(pool: IndexPool, amendment: Amendment, scope: str) -> 
             await _hide(connection, amendment)
         elif amendment.kind == AMENDMENT_KIND_PURGE:
             await apply_purge(connection, amendment)
+        elif amendment.kind == AMENDMENT_KIND_RELOCATE:
+            await apply_relocation(connection, amendment)
         elif amendment.kind in KINDS:
             await apply_correction(connection, amendment, scope)
         else:

@@ -17,7 +17,7 @@ from gantry_dicom.query import Include, Tag
 Fragments = Mapping[bytes, bytes]
 """Elements of a JSON object by tag (eight hex digits), each as ``"GGGGEEEE":{...}``."""
 
-_ONLINE = b'"00080056":{"vr":"CS","Value":["ONLINE"]},'
+ONLINE = b'"00080056":{"vr":"CS","Value":["ONLINE"]},'
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 
 
@@ -86,7 +86,7 @@ def study_slots(
 ) -> tuple[bytes, ...]:
     """Return what ``STUDY_SLOTS`` names."""
     return (
-        _retrieve_ae(retrieve_ae_title) + _ONLINE,
+        _retrieve_ae(retrieve_ae_title) + ONLINE,
         element("00080061", "CS", sorted(modalities)) + element("00080062", "UI", sorted(sop_classes)),
         _retrieve_url(f"/studies/{study_uid}"),
         element("00201206", "IS", [series_count]) + element("00201208", "IS", [instance_count]),
@@ -98,7 +98,7 @@ def series_slots(
 ) -> tuple[bytes, ...]:
     """Return what ``SERIES_SLOTS`` names."""
     return (
-        _retrieve_ae(retrieve_ae_title) + _ONLINE,
+        _retrieve_ae(retrieve_ae_title) + ONLINE,
         _retrieve_url(f"/studies/{study_uid}/series/{series_uid}"),
         element("00201209", "IS", [instance_count]),
     )
@@ -109,7 +109,7 @@ def instance_slots(
 ) -> tuple[bytes, ...]:
     """Return what ``INSTANCE_SLOTS`` names."""
     return (
-        _retrieve_ae(retrieve_ae_title) + _ONLINE,
+        _retrieve_ae(retrieve_ae_title) + ONLINE,
         _retrieve_url(f"/studies/{study_uid}/series/{series_uid}/instances/{sop_uid}"),
     )
 
@@ -119,6 +119,11 @@ def element(tag: str, vr: str, values: Sequence[object]) -> bytes:
     if not values:
         return b'"%s":{"vr":"%s"},' % (tag.encode(), vr.encode())
     return b'"%s":{"vr":"%s","Value":%s},' % (tag.encode(), vr.encode(), orjson.dumps(values))
+
+
+def availability(word: str) -> bytes:
+    """Return the element Instance Availability with its comma, as ``ONLINE`` is one."""
+    return element("00080056", "CS", [word])
 
 
 def _retrieve_ae(title: str) -> bytes:

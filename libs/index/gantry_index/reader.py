@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gantry.amendment.v1.amendment_pb2 import AmendedReception
 from gantry.index.v1.index_pb2 import Verdict
@@ -19,6 +19,7 @@ from gantry_index.search_instance import search_instances
 from gantry_index.search_patient import search_patients
 from gantry_index.search_series import search_series
 from gantry_index.search_study import search_studies
+from gantry_index.tiers import truly_available
 
 _SEARCHES = {
     Level.PATIENT: search_patients,
@@ -31,8 +32,10 @@ _SEARCHES = {
 class IndexReader:
     """Reads the index through a pool. Every method raises ``Unavailable`` while PostgreSQL is down."""
 
-    def __init__(self, pool: Database) -> None:
+    def __init__(self, pool: Database, stores: Mapping[str, str] | None = None) -> None:
+        """``stores`` has the availability of each store by its id; without, everything is online."""
         self._pool = pool
+        self._stores = stores or {}
 
     async def search(self, query: Query, *, retrieve_ae_title: str = "") -> SearchPage:
         """Return one page of answers to ``query``, newest studies first.
@@ -40,7 +43,10 @@ class IndexReader:
         ``retrieve_ae_title`` goes into the answers (0008,0054) unless empty. Raises
         ``BadRequest`` for a condition on an attribute that the level cannot match.
         """
-        return await _SEARCHES[query.level](self._pool, query, retrieve_ae_title)
+        page = await _SEARCHES[query.level](self._pool, query, retrieve_ae_title)
+        if not self._stores:
+            return page
+        return await truly_available(self._pool, query.partition, page, self._stores)
 
     async def instances(
         self, partition: str, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None

@@ -19,6 +19,7 @@ from gantry_telemetry.logs import get_logger
 from gantry_objectstore.files import FileStore
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.s3 import S3Store
+from gantry_objectstore.tiers import stores_of
 
 LIFECYCLE_RULE = "gantry-abort-unfinished-uploads"
 ABORT_AFTER_DAYS = 2
@@ -33,19 +34,22 @@ async def prepare_store(store: ObjectStore) -> None:
 
     Safe to repeat. Raises ``Unavailable``.
     """
-    if isinstance(store, S3Store):
-        await asyncio.to_thread(_prepare_bucket, store)
+    for each in stores_of(store):
+        if isinstance(each, S3Store):
+            await asyncio.to_thread(_prepare_bucket, each)
     await sweep_unfinished(store)
 
 
 async def sweep_unfinished(store: ObjectStore, older_than: timedelta = UNFINISHED_AFTER) -> int:
     """Clear away what puts that never ended have left; return how many. Raises ``Unavailable``."""
-    if isinstance(store, FileStore):
-        return await store.sweep_temporaries(older_than)
-    if isinstance(store, S3Store):
-        limit = await store.now() - older_than
-        return await asyncio.to_thread(_abort_uploads, store, limit)
-    return 0
+    count = 0
+    for each in stores_of(store):
+        if isinstance(each, FileStore):
+            count += await each.sweep_temporaries(older_than)
+        elif isinstance(each, S3Store):
+            limit = await each.now() - older_than
+            count += await asyncio.to_thread(_abort_uploads, each, limit)
+    return count
 
 
 def _prepare_bucket(store: S3Store) -> None:

@@ -26,6 +26,7 @@ from gantry_objectstore.keys import (
 )
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.s3 import S3Store
+from gantry_objectstore.tiers import stores_of
 
 # What must not go by a rule of the bucket: no hold would be asked.
 PRECIOUS = (OBJECT_PREFIX, MANIFEST_PREFIX, AMENDMENT_PREFIX, HOLD_PREFIX, CERTIFICATE_PREFIX)
@@ -38,11 +39,13 @@ async def destroy(store: ObjectStore, key: str) -> int:
 
     Raises ``Held`` when the bucket's own legal hold or retention forbids it, and ``Unavailable``.
     """
-    if isinstance(store, S3Store):
-        copies = await asyncio.to_thread(_destroy_versions, store, check_key(key))
-    else:
-        copies = int(await _is_there(store, key))
-        await store.delete(key)
+    copies = 0
+    for each in stores_of(store):
+        if isinstance(each, S3Store):
+            copies += await asyncio.to_thread(_destroy_versions, each, check_key(key))
+        else:
+            copies += await _is_there(each, key)
+            await each.delete(key)
     if await _is_there(store, key):
         raise Unavailable("an object that was deleted is there")
     return copies
@@ -53,12 +56,16 @@ async def rules_that_delete(store: ObjectStore) -> list[str]:
 
     Raises ``Unavailable``.
     """
-    return await asyncio.to_thread(_rules_that_delete, store) if isinstance(store, S3Store) else []
+    found: list[str] = []
+    for each in stores_of(store):
+        if isinstance(each, S3Store):
+            found += await asyncio.to_thread(_rules_that_delete, each)
+    return found
 
 
 async def has_object_lock(store: ObjectStore) -> bool:
     """Whether legal holds can be set on the objects themselves. Raises ``Unavailable``."""
-    return await asyncio.to_thread(_has_object_lock, store) if isinstance(store, S3Store) else False
+    return bool(await _locking(store))
 
 
 async def set_legal_hold(store: ObjectStore, keys: Iterable[str], *, on: bool) -> int:
@@ -66,7 +73,17 @@ async def set_legal_hold(store: ObjectStore, keys: Iterable[str], *, on: bool) -
 
     Those that are not there are passed over. Raises ``Unavailable``.
     """
-    return await asyncio.to_thread(_set_legal_hold, store, keys, on) if isinstance(store, S3Store) else 0
+    count = 0
+    wanted = list(keys)
+    for each in await _locking(store):
+        count += await asyncio.to_thread(_set_legal_hold, each, wanted, on)
+    return count
+
+
+async def _locking(store: ObjectStore) -> list[S3Store]:
+    """Return those of the stores that have object lock."""
+    buckets = [each for each in stores_of(store) if isinstance(each, S3Store)]
+    return [each for each in buckets if await asyncio.to_thread(_has_object_lock, each)]
 
 
 async def _is_there(store: ObjectStore, key: str) -> bool:
