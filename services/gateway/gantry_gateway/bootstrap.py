@@ -21,7 +21,8 @@ from gantry_objectstore.certificates import CertificateLedger
 from gantry_objectstore.corrected import CorrectedObjects
 from gantry_objectstore.holds import HoldLedger
 from gantry_objectstore.sealing import Sealer
-from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
+from gantry_objectstore.store import ObjectStore, StoreSettings
+from gantry_objectstore.tiers import availabilities, open_tiers, parse_tiers
 from gantry_reception.amending import Amender
 from gantry_reception.receiver import Receiver
 from gantry_reception.settings import ReceiverSettings, SpoolSettings, names_in
@@ -71,9 +72,10 @@ class Components:
 
 def build(settings: GatewaySettings) -> Components:
     """Build the parts; must be called on the event loop that will use them."""
+    tiers = parse_tiers(settings.tiers, settings.store_id)
     store = CorrectedObjects(
-        open_store(
-            settings.store_url,
+        open_tiers(
+            *(settings.store_url, settings.store_id, tiers),
             options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
         )
     )
@@ -85,7 +87,7 @@ def build(settings: GatewaySettings) -> Components:
         memory_bytes=settings.pixel_worker_memory_bytes,
         seconds=settings.pixel_seconds,
     )
-    index = IndexReader(pool)
+    index = IndexReader(pool, availabilities(tiers, settings.store_id))
     frames = FrameReader(
         store=store,
         workers=workers,

@@ -27,6 +27,9 @@ class GatewaySettings(BaseSettings):
 
     store_url: str
     store_id: str = "primary"
+    # Further stores for what is cold, `id:NEARLINE:s3://...;id:OFFLINE:file:///...`, the same in every
+    # service: an object that was moved is read from there (docs/retention.md).
+    tiers: str = ""
     s3_access_key: str = ""
     s3_secret_key: str = ""
     index_dsn: str

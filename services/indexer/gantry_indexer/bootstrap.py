@@ -14,7 +14,8 @@ from gantry_messaging.names import AMEND_QUEUE, ISOLATE_QUEUE, REPLAY_QUEUE
 from gantry_messaging.verdicts import VerdictPublisher
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
-from gantry_objectstore.store import ObjectStore, open_store
+from gantry_objectstore.store import ObjectStore
+from gantry_objectstore.tiers import open_tiers, parse_tiers
 
 from gantry_indexer.chunks import ChunkIndexer
 from gantry_indexer.correcting import Corrector
@@ -44,8 +45,8 @@ class Parts:
 def make_parts(settings: IndexerSettings) -> Parts:
     """Return the parts; nothing is connected yet, so a service starts while everything is down."""
     sealer = Sealer.from_text(settings.seal_keys)
-    store = open_store(
-        settings.store_url,
+    store = open_tiers(
+        *(settings.store_url, settings.store_id, parse_tiers(settings.tiers, settings.store_id)),
         options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
     )
     pool = open_pool(settings.index_dsn, purpose=Purpose.WRITE, application_name="gantry-indexer")

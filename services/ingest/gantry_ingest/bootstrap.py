@@ -19,7 +19,8 @@ from gantry_messaging.publisher import IndexPublisher
 from gantry_messaging.verdicts import VerdictListener
 from gantry_objectstore.corrected import CorrectedObjects
 from gantry_objectstore.sealing import Sealer
-from gantry_objectstore.store import ObjectStore, StoreSettings, open_store
+from gantry_objectstore.store import ObjectStore, StoreSettings
+from gantry_objectstore.tiers import availabilities, open_tiers, parse_tiers
 from gantry_reception.receiver import Receiver
 from gantry_reception.settings import ReceiverSettings, SpoolSettings, names_in
 from gantry_reception.spool import Spool
@@ -77,9 +78,11 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
     sealer = Sealer.from_text(settings.seal_keys)
     verdicts = VerdictListener(settings.redis_url, sealer)
 
+    tiers = parse_tiers(settings.tiers, settings.store_id)
+
     def open_objects() -> ObjectStore:
         options = StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key)
-        return CorrectedObjects(open_store(settings.store_url, options=options))
+        return CorrectedObjects(open_tiers(settings.store_url, settings.store_id, tiers, options=options))
 
     receiver = Receiver(
         open_objects(),
@@ -122,7 +125,7 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
             CommitmentTimes(patience=settings.commitment_patience_seconds),
         ),
         ReportLoop(reporter, settings.commitment_give_up_days, partial(_is_ours, lock)),
-        make_querying(settings, access, objects, IndexReader(pool)),
+        make_querying(settings, access, objects, IndexReader(pool, availabilities(tiers, settings.store_id))),
         pool,
         lock,
     )

@@ -24,6 +24,7 @@ from gantry_objectstore.keys import AmendmentKey
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import ObjectStore, open_store
+from gantry_objectstore.tiers import open_tiers, parse_tiers, stores_of
 from gantry_routing.ledger import JobLedger
 
 from gantry_storage.amendments import Amendments
@@ -102,9 +103,10 @@ def make_parts(
 ) -> Parts:
     """Return the parts; nothing is connected yet. ``store`` stands in for the one of the settings."""
     sealer = Sealer.from_text(settings.seal_keys)
+    tiers = parse_tiers(settings.tiers, settings.store_id)
     if store is None:
         options = StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key)
-        store = open_store(settings.store_url, options=options)
+        store = open_tiers(settings.store_url, settings.store_id, tiers, options=options)
     pool = open_pool(settings.index_dsn, application_name="gantry-storage")
     publisher = IndexPublisher(settings.redis_url, sealer)
     tasks = make_app(settings.redis_url, [REPLAY_QUEUE, AMEND_QUEUE])
@@ -137,6 +139,7 @@ def make_parts(
         leave_alone=settings.lease_seconds + settings.sweep_margin_seconds,
     )
     replica = _replica(settings)
+    store_ids = (settings.store_id, *(tier.store_id for tier in tiers))
     rows = _Rows(pool)
     repairer = Repairer(store, sealer, pool, SpareCopies(store, pool, replica), send_chunk)
     scrubbing = Scrubbing(
@@ -152,7 +155,7 @@ def make_parts(
         pool,
         send_amendment,
         RetentionSettings(),
-        stores=(settings.store_url,),
+        stores=(settings.store_url, *(tier.url for tier in tiers)),
         backups=tuple(filter(None, (settings.replica_store_url,))),
     )
     return Parts(
@@ -191,7 +194,9 @@ def make_parts(
             store, pool, repairer, Reconciler(store, sealer, pool, rows), scrubbing, retention.methods
         ),
         retention=retention,
-        capacity=CapacityKeeper(pool, {settings.store_id: store}, CapacitySettings()),
+        capacity=CapacityKeeper(
+            pool, dict(zip(store_ids, stores_of(store), strict=True)), CapacitySettings()
+        ),
         replica=replica,
     )
 

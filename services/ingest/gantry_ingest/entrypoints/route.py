@@ -21,7 +21,8 @@ from gantry_index.reader import IndexReader
 from gantry_messaging.events import EventPublisher, EventReader
 from gantry_objectstore.corrected import CorrectedObjects
 from gantry_objectstore.sealing import Sealer
-from gantry_objectstore.store import StoreSettings, open_store
+from gantry_objectstore.store import StoreSettings
+from gantry_objectstore.tiers import open_tiers, parse_tiers
 from gantry_routing.ledger import JobLedger
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import flush_traces
@@ -63,7 +64,8 @@ async def _serve(settings: IngestSettings, routes: Routes) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     sealer = Sealer.from_text(settings.seal_keys)
     options = StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key)
-    store = CorrectedObjects(open_store(settings.store_url, options=options))
+    tiers = parse_tiers(settings.tiers, settings.store_id)
+    store = CorrectedObjects(open_tiers(settings.store_url, settings.store_id, tiers, options=options))
     pool = open_pool(settings.index_dsn, purpose=Purpose.READ, application_name="gantry-router")
     events = EventPublisher(settings.redis_url, sealer)
     workers = PixelWorkers(
