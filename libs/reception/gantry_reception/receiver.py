@@ -42,6 +42,7 @@ from gantry_telemetry.tracing import continue_trace, current_traceparent, span
 
 from gantry_reception.batches import Batch, Line, lease_clock
 from gantry_reception.digests import digests_of
+from gantry_reception.errors import Undecided
 from gantry_reception.instruments import ACK_SECONDS, LATE, OPEN_BATCHES, RECEIVED_BYTES, RECEPTIONS
 from gantry_reception.lanes import Lanes
 from gantry_reception.manifests import ManifestWriting
@@ -297,10 +298,14 @@ class Receiver:
         return entry.batch
 
     def _give_up(self, batch: Batch, line: Line, error: BaseException) -> None:
-        if isinstance(error, GantryError):
-            self._settle(batch, line, Outcome.OUTCOME_REFUSED, Refusal.OUT_OF_RESOURCES)
-        else:
+        """Settle a line whose put or record failed. Raises ``Undecided`` where a failure is no answer."""
+        if not isinstance(error, GantryError):
             self._settle(batch, line, Outcome.OUTCOME_UNANSWERED)
+        elif batch.drawn_up:
+            self._settle(batch, line, Outcome.OUTCOME_UNANSWERED)
+            raise Undecided("the object store failed too late to say what became of the instance") from error
+        else:
+            self._settle(batch, line, Outcome.OUTCOME_REFUSED, Refusal.OUT_OF_RESOURCES)
 
     def _settle(
         self,

@@ -11,6 +11,7 @@ from gantry_dicom.refusals import Refusal
 from gantry_objectstore.errors import BadKey
 from gantry_objectstore.keys import parse_object_key
 from gantry_objectstore.records import write_manifest
+from gantry_reception.errors import Undecided
 
 LEASE = 120.0
 
@@ -196,6 +197,23 @@ async def test_a_late_object_is_not_acknowledged_when_its_journal_entry_fails(
     with pytest.raises(Unavailable):
         await receiving
     assert not bench.publisher.calls
+
+
+async def test_a_failure_after_the_manifest_is_neither_success_nor_refusal(
+    bench, instances, gate, fail
+) -> None:
+    """The manifest says unanswered: whoever reads it may index what the store did take."""
+    receiver = bench.receiver()
+    bench.store.tap = hold = gate("o/", "after")
+    receiving = asyncio.create_task(bench.receive(receiver, instances()))
+    await hold.reached.wait()
+    await receiver.close(0.1)
+    bench.store.tap = fail("j/")
+    hold.opened.set()
+    with pytest.raises(Undecided):
+        await receiving
+    (manifest,) = bench.manifests()
+    assert [line.outcome for line in manifest.receptions] == [Outcome.OUTCOME_UNANSWERED]
 
 
 async def test_the_lease_begins_before_the_journal_entry_is_put(bench, instances, gate) -> None:

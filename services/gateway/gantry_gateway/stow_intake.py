@@ -24,6 +24,7 @@ from gantry_dicom.gate import admit
 from gantry_dicom.identify import claimed_identity
 from gantry_dicom.refusals import Refusal, Refused
 from gantry_messaging.verdicts import VerdictListener
+from gantry_reception.errors import Undecided
 from gantry_reception.receiver import Receiver
 from gantry_reception.spool import Spool, SpooledPart
 from gantry_telemetry import metrics
@@ -61,9 +62,15 @@ class StowIntake:
     source: Source
     _slots: asyncio.Semaphore = field(init=False)
     _tasks: list[asyncio.Task[PartResult]] = field(init=False, default_factory=list)
+    _undecided: Undecided | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.limits.parallel)
+
+    def check_decided(self) -> None:
+        """Raise ``Undecided`` if a part may appear though it failed: then no store response is true."""
+        if self._undecided is not None:
+            raise self._undecided
 
     async def store_multipart(self, body: AsyncIterator[bytes], boundary: str) -> list[PartResult]:
         """Store every part of a multipart body and return one result a part, in order.
@@ -139,6 +146,8 @@ class StowIntake:
             return failed(error.reason, *claimed_identity(part.buffer()))
         except GantryError as error:
             log.warning("stow_part_failed", outcome=error.outcome.value)
+            if isinstance(error, Undecided):
+                self._undecided = error
             if admission is None:
                 return failed(Refusal.OUT_OF_RESOURCES)
             return failed(Refusal.OUT_OF_RESOURCES, admission.sop_class_uid, admission.sop_instance_uid)

@@ -216,6 +216,8 @@ async def _store(archive: Archive, operation: Operation) -> Response:
             called_ae_title=association.called_ae_title,
         )
     )
+    if answer.is_undecided:
+        association.abort("nothing that could be answered is true")
     if answer.object_key is not None:
         archive.parts.settling.note(association, answer.object_key)
         archive.parts.transfers.note(association, caller.partition, answer.study_uid)

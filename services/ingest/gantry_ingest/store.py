@@ -18,6 +18,7 @@ from gantry_dicom.gate import UID_ASSIGNED, Admission, Expected, GateLimits, adm
 from gantry_dicom.refusals import Refused
 from gantry_dimse.statuses import PROCESSING_FAILURE, SUCCESS
 from gantry_objectstore.store import Buffer
+from gantry_reception.errors import Undecided
 from gantry_telemetry import metrics
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import current_traceparent, span
@@ -73,6 +74,8 @@ class StoreAnswer:
     status: int
     object_key: str | None = None
     study_uid: str = ""
+    # The store failed so late that no status is true: the association has to be aborted.
+    is_undecided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class StoreService:
                 reason=_reason(error),
                 calling_ae_title=caller.ae_title,
             )
-            return StoreAnswer(status)
+            return StoreAnswer(status, is_undecided=isinstance(error, Undecided))
         except Exception:
             log.exception("store_failed", calling_ae_title=caller.ae_title)
             return StoreAnswer(PROCESSING_FAILURE)

@@ -64,6 +64,7 @@ async def store_instances(request: Request) -> Response:
     )
     results = await _take_in(request, intake)
     _note(request, results)
+    intake.check_decided()
     return _answer(results, base_url(request), answer_type)
 
 
