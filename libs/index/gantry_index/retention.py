@@ -13,11 +13,13 @@ from gantry_index.search import Database
 # By id, a page at a time: a run is long, and a study that came meanwhile is too young to matter.
 _PAGE = """
 SELECT s.id, s.partition, s.study_uid, s.study_date, s.first_received_at, s.patient_birth_date, s.modalities,
-       t.instances, t.bytes, t.newest
+       t.instances, t.bytes, t.newest, t.stores, a.day AS looked_at
 FROM study AS s CROSS JOIN LATERAL (
-    SELECT count(*) AS instances, coalesce(sum(i.size), 0)::bigint AS bytes, max(i.received_at) AS newest
+    SELECT count(*) AS instances, coalesce(sum(i.size), 0)::bigint AS bytes, max(i.received_at) AS newest,
+           coalesce(array_agg(DISTINCT i.store_id), '{}') AS stores
     FROM instance AS i WHERE i.study_pk = s.id
 ) AS t
+LEFT JOIN study_access AS a ON a.partition = s.partition AND a.study_uid = s.study_uid
 WHERE s.id > $1 AND s.first_received_at < $2 AND ($3::text IS NULL OR s.partition = $3)
 ORDER BY s.id LIMIT $4
 """
@@ -43,6 +45,9 @@ class KeptStudy:
     instances: int
     bytes: int
     newest_at: datetime
+    # Where it lies, and when somebody last looked at it.
+    stores: tuple[str, ...]
+    looked_at: date | None
 
 
 async def kept_studies(
@@ -63,6 +68,8 @@ async def kept_studies(
                 instances=row["instances"],
                 bytes=row["bytes"],
                 newest_at=row["newest"] or row["first_received_at"],
+                stores=tuple(row["stores"]),
+                looked_at=row["looked_at"],
             )
         after = rows[-1]["id"]
 

@@ -36,6 +36,8 @@ class RequestKind(StrEnum):
     RETENTION_RUN = "retention-run"
     # Destroy what is deleted of a study: ``study``, ``reason``, ``now`` (before its grace is over).
     PURGE = "purge"
+    # Bring a study back to the store into which everything is received: ``study``, ``reason``.
+    RECALL = "recall"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@
     k/<partition>/<kind>/<hh>/<what>/<hold>         a hold on a study, a patient or the partition, for ever
     k/<partition>/<kind>/<hh>/<what>/<hold>.lifted  that it was lifted
     x/<partition>/<hh>/<scope>/<revision>  that the purge may not be over, until it is
+    y/<partition>/<hh>/<scope>/<revision>  that what a move left behind may still be there, until it is not
     d/<partition>/<day>/<scope>-<revision> the certificate of destruction of a purge, for ever
 
 ``batch`` is a ULID, ``hh`` two hex digits of its hash that spread the load over the store's
@@ -50,6 +51,7 @@ JOB_PREFIX = "r/"
 OPEN_JOB_PREFIX = "s/"
 HOLD_PREFIX = "k/"
 PURGING_PREFIX = "x/"
+MOVING_PREFIX = "y/"
 CERTIFICATE_PREFIX = "d/"
 LIFTED = ".lifted"
 MAX_ORDINAL = 9999
@@ -359,6 +361,16 @@ def purging_key(partition: str, scope: str, revision: int) -> str:
 def parse_purging_key(key: str) -> AmendmentKey:
     """Return which purge may not be over; only the exact form is a key. Raises ``BadKey``."""
     return _parse_revision(key, purging_key, "not the key of a purge under way")
+
+
+def moving_key(partition: str, scope: str, revision: int) -> str:
+    """Return the key that says that what a move left behind may still be there. Raises ``BadKey``."""
+    return f"{MOVING_PREFIX}{_scope_folder(partition, scope)}{_revision(revision)}"
+
+
+def parse_moving_key(key: str) -> AmendmentKey:
+    """Return which move may have left something behind; only the exact form is a key. Raises ``BadKey``."""
+    return _parse_revision(key, moving_key, "not the key of a move")
 
 
 def certificate_key(partition: str, day: str, name: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from gantry.amendment.v1.amendment_pb2 import (
     AMENDMENT_KIND_HIDE,
     AMENDMENT_KIND_PURGE,
+    AMENDMENT_KIND_RELOCATE,
     AMENDMENT_KIND_RESTORE,
     Amendment,
 )
@@ -49,3 +50,13 @@ def tombstones(history: Iterable[Amendment]) -> Tombstones:
                 del standing.hidden[key]
                 standing.purged[key] = amendment.revision
     return standing
+
+
+def locations(history: Iterable[Amendment]) -> dict[str, str]:
+    """Return the store to which each object of a study was moved last, by its key."""
+    return {
+        reception.object_key: amendment.store_id
+        for amendment in history
+        if amendment.kind == AMENDMENT_KIND_RELOCATE
+        for reception in amendment.receptions
+    }

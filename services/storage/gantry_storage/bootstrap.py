@@ -140,6 +140,7 @@ def make_parts(
     )
     replica = _replica(settings)
     store_ids = (settings.store_id, *(tier.store_id for tier in tiers))
+    stores = dict(zip(store_ids, stores_of(store), strict=True))
     rows = _Rows(pool)
     repairer = Repairer(store, sealer, pool, SpareCopies(store, pool, replica), send_chunk)
     scrubbing = Scrubbing(
@@ -155,7 +156,8 @@ def make_parts(
         pool,
         send_amendment,
         RetentionSettings(),
-        stores=(settings.store_url, *(tier.url for tier in tiers)),
+        stores=stores,
+        places=(settings.store_url, *(tier.url for tier in tiers)),
         backups=tuple(filter(None, (settings.replica_store_url,))),
     )
     return Parts(
@@ -194,9 +196,7 @@ def make_parts(
             store, pool, repairer, Reconciler(store, sealer, pool, rows), scrubbing, retention.methods
         ),
         retention=retention,
-        capacity=CapacityKeeper(
-            pool, dict(zip(store_ids, stores_of(store), strict=True)), CapacitySettings()
-        ),
+        capacity=CapacityKeeper(pool, stores, CapacitySettings()),
         replica=replica,
     )
 

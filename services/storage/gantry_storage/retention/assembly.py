@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from gantry_storage.retention.policies import Retention, read_retention
 from gantry_storage.retention.purging import PurgeTerms, Purging, SendAmendment
 from gantry_storage.retention.requests import Methods, retention_methods
 from gantry_storage.retention.settings import RetentionSettings
+from gantry_storage.tiering.moving import Mover
+from gantry_storage.tiering.planning import MovePlanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class RetentionParts:
     purging: Purging
     planner: Planner
     locks: HoldLocks
+    mover: Mover
+    moves: MovePlanner
     methods: Methods
     runs: bool
 
@@ -36,10 +41,14 @@ def make_retention(
     send: SendAmendment,
     settings: RetentionSettings,
     *,
-    stores: tuple[str, ...],
+    stores: Mapping[str, ObjectStore],
+    places: tuple[str, ...],
     backups: tuple[str, ...],
 ) -> RetentionParts:
-    """Return the parts; ``stores`` and ``backups`` are URLs. Raises ``BadRequest`` for a wrong file."""
+    """Return the parts; ``places`` and ``backups`` are URLs. Raises ``BadRequest`` for a wrong file.
+
+    ``stores`` are those that ``store`` consists of by their ids, the first one first.
+    """
     found = read_retention(settings.file)
     retention = found or Retention()
     purging = Purging(
@@ -50,16 +59,20 @@ def make_retention(
         PurgeTerms(
             timedelta(days=retention.grace_days),
             timedelta(days=retention.backups_kept_days),
-            tuple(map(place_of, stores)),
+            tuple(map(place_of, places)),
             tuple(map(place_of, backups)),
         ),
     )
     planner = Planner(store, sealer, pool, send, purging, retention)
+    mover = Mover(store, stores, sealer, pool, send, timedelta(days=retention.move_grace_days))
+    moves = MovePlanner(pool, mover, retention, stores)
     return RetentionParts(
         purging,
         planner,
         HoldLocks(store, sealer, pool),
-        retention_methods(planner, purging),
+        mover,
+        moves,
+        retention_methods(planner, purging, moves, mover),
         found is not None,
     )
 

@@ -17,7 +17,7 @@ from gantry_dicom.errors import Conflict, GantryError, NotFound, Unavailable
 from gantry_index.amendments import covered_receptions
 from gantry_index.pools import IndexPool
 from gantry_index.purging import Duplicate, old_duplicates, patients_of, studies_of, studies_to_purge
-from gantry_index.retention import kept_studies, sources_of
+from gantry_index.retention import KeptStudy, kept_studies, sources_of
 from gantry_objectstore.amendments import MAX_RECEPTIONS, write_amendment
 from gantry_objectstore.holds import Held, HoldLedger, Patient
 from gantry_objectstore.protocol import ObjectStore
@@ -135,18 +135,7 @@ class Planner:
         asks_source = any(policy.when.sources for policy in retention.policies)
         settled = now - timedelta(days=retention.settle_days)
         async for study in kept_studies(self._pool, settled, partition):
-            facts = StudyFacts(
-                partition=study.partition,
-                modalities=study.modalities,
-                sources=(
-                    await sources_of(self._pool, study.partition, study.study_uid) if asks_source else ()
-                ),
-                study_date=study.study_date,
-                # Whoever adds to a study still needs it.
-                received_at=study.newest_at,
-                birth_date=study.birth_date,
-            )
-            verdict = decide(retention, facts)
+            verdict = decide(retention, await facts_of(self._pool, study, asks_source=asks_source))
             if verdict is None or verdict.due > now:
                 continue
             yield DueStudy(
@@ -253,6 +242,20 @@ class Planner:
                 objects = [one for each in certificates for one in each.objects]
                 report.purged_objects += len(objects)
                 report.purged_bytes += sum(one.size for one in objects)
+
+
+async def facts_of(pool: IndexPool, study: KeptStudy, *, asks_source: bool) -> StudyFacts:
+    """Return what policies look at. Raises ``Unavailable``."""
+    return StudyFacts(
+        partition=study.partition,
+        modalities=study.modalities,
+        sources=await sources_of(pool, study.partition, study.study_uid) if asks_source else (),
+        study_date=study.study_date,
+        # Whoever adds to a study still needs it.
+        received_at=study.newest_at,
+        birth_date=study.birth_date,
+        looked_at=study.looked_at,
+    )
 
 
 def _add(report: Report, study: DueStudy) -> None:

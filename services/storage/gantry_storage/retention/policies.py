@@ -4,7 +4,8 @@
 
     {"grace_days": 30, "backups_kept_days": 35, "duplicates_after_days": 30,
      "policies": [{"name": "ct-ten-years", "delete_after_days": 3653, "counted_from": "study-date",
-                   "keep_until_age": 28, "when": {"modalities": ["CT"]}}]}
+                   "keep_until_age": 28, "when": {"modalities": ["CT"]}}],
+     "moves": [{"name": "cold-after-a-year", "to": "cold", "after_days": 365}]}
 
 Where several policies fit, the one that keeps longest decides; where none fits, nothing is deleted.
 """
@@ -68,10 +69,24 @@ class Policy(_Strict):
     when: When = When()
 
 
+class Move(_Strict):
+    """When studies of some kind go to another store: so long after their date and after the last look."""
+
+    name: str = Field(pattern=_NAME)
+    to: str = Field(min_length=1)
+    after_days: int = Field(ge=1, le=_LONGEST_DAYS)
+    counted_from: Basis = Basis.STUDY_DATE
+    when: When = When()
+
+
 class Retention(_Strict):
     """Everything in the file."""
 
     policies: tuple[Policy, ...] = ()
+    # The first that fits decides.
+    moves: tuple[Move, ...] = ()
+    # How long a study that was moved also stays where it was.
+    move_grace_days: float = Field(default=7.0, ge=0, le=_LONGEST_DAYS)
     # How long a deletion can be undone before what it hid is destroyed.
     grace_days: float = Field(default=30.0, ge=0, le=_LONGEST_DAYS)
     # How long backups keep what is gone from here; certificates say so.
@@ -85,10 +100,10 @@ class Retention(_Strict):
 
     @model_validator(mode="after")
     def _check_names(self) -> Retention:
-        names = [policy.name for policy in self.policies]
-        for name in names:
-            if names.count(name) > 1 or name == DUPLICATES:
-                raise ValueError(f"two policies are called {name}")
+        for names in ([policy.name for policy in self.policies], [move.name for move in self.moves]):
+            for name in names:
+                if names.count(name) > 1 or name == DUPLICATES:
+                    raise ValueError(f"two are called {name}")
         return self
 
 
@@ -102,6 +117,7 @@ class StudyFacts:
     study_date: date | None
     received_at: datetime
     birth_date: date | None
+    looked_at: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +158,21 @@ def decide(retention: Retention, study: StudyFacts) -> Verdict | None:
     return max(verdicts, key=lambda verdict: verdict.due, default=None)
 
 
+def destination(retention: Retention, study: StudyFacts, now: datetime) -> Move | None:
+    """Return the move that a study is due for; ``None`` when it stays where it is."""
+    move = next((each for each in retention.moves if _fits(each.when, study)), None)
+    if move is None:
+        return None
+    wait = timedelta(days=move.after_days)
+    dues = [
+        _later(_begin(move.counted_from, study), wait),
+        _later(study.received_at, timedelta(days=retention.settle_days)),
+    ]
+    if study.looked_at is not None:
+        dues.append(_later(_midnight(study.looked_at), wait))
+    return move if max(dues) <= now else None
+
+
 def _fits(when: When, study: StudyFacts) -> bool:
     return (
         (not when.partitions or study.partition in when.partitions)
@@ -151,13 +182,17 @@ def _fits(when: When, study: StudyFacts) -> bool:
 
 
 def _due(policy: Policy, study: StudyFacts, settle: timedelta) -> datetime:
-    begun = study.received_at
-    if policy.counted_from is Basis.STUDY_DATE and study.study_date is not None:
-        begun = _midnight(study.study_date)
+    begun = _begin(policy.counted_from, study)
     dues = [_later(begun, timedelta(days=policy.delete_after_days)), _later(study.received_at, settle)]
     if policy.keep_until_age is not None and study.birth_date is not None:
         dues.append(_birthday(study.birth_date, policy.keep_until_age))
     return max(dues)
+
+
+def _begin(basis: Basis, study: StudyFacts) -> datetime:
+    if basis is Basis.STUDY_DATE and study.study_date is not None:
+        return _midnight(study.study_date)
+    return study.received_at
 
 
 def _birthday(birth_date: date, age: int) -> datetime:

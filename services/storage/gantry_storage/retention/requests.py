@@ -10,19 +10,28 @@ from gantry_objectstore.certificates import name_of
 
 from gantry_storage.retention.planning import Planner
 from gantry_storage.retention.purging import Orderer, Purging
+from gantry_storage.tiering.moving import Mover
+from gantry_storage.tiering.planning import MovePlanner
 
 Answer = Mapping[str, object]
 Methods = Mapping[str, Callable[[StorageRequest], Awaitable[Answer]]]
 
 
-def retention_methods(planner: Planner, purging: Purging) -> Methods:
+def retention_methods(planner: Planner, purging: Purging, moves: MovePlanner, mover: Mover) -> Methods:
     """Return what answers each kind of request."""
 
     async def plan(request: StorageRequest) -> Answer:
-        return (await planner.plan(request.partition)).document()
+        deletions, moved = await planner.plan(request.partition), await moves.plan(request.partition)
+        return {**deletions.document(), "moves": moved.document()}
 
     async def run(request: StorageRequest) -> Answer:
-        return (await planner.run(request.partition)).document()
+        deletions, moved = await planner.run(request.partition), await moves.run(request.partition)
+        return {**deletions.document(), "moves": moved.document()}
+
+    async def recall(request: StorageRequest) -> Answer:
+        study_uid, reason = str(request.arguments["study"]), str(request.arguments["reason"])
+        move = await mover.recall(request.partition, study_uid, Orderer(request.principal, reason))
+        return {"objects": move.objects, "bytes": move.bytes}
 
     async def purge(request: StorageRequest) -> Answer:
         study_uid, reason = str(request.arguments["study"]), str(request.arguments["reason"])
@@ -46,4 +55,5 @@ def retention_methods(planner: Planner, purging: Purging) -> Methods:
         RequestKind.RETENTION_PLAN.value: plan,
         RequestKind.RETENTION_RUN.value: run,
         RequestKind.PURGE.value: purge,
+        RequestKind.RECALL.value: recall,
     }

@@ -1,0 +1,1 @@
+"""Cold studies in other stores, and back."""
