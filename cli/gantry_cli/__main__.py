@@ -121,9 +121,11 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli import capacity
 
             return capacity.run(access, options)
-        case "study" if options.action == "purge":
+        case "study" if options.action in ("purge", "recall"):
             from gantry_cli import retention
 
+            if options.action == "recall":
+                return retention.recall(access, options)
             return retention.purge(access, options)
         case "study":
             from gantry_cli import studies

@@ -1,4 +1,4 @@
-"""``gantry retention plan|run`` and ``gantry study purge``: what goes, and what has gone."""
+"""``gantry retention plan|run``, ``gantry study purge|recall``: what goes, and what comes back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(access: AccessOptions, options: argparse.Namespace) -> int:
         say(line)
     for line in table(_HEADS, [_row(study) for study in found["named"]]) if found["named"] else ():
         say(line)
-    for refusal in found["refused"]:
+    for refusal in (*found["refused"], *found["moves"]["refused"]):
         say(f"not done: {refusal['study']}: {refusal['reason']}")
     return OK
 
@@ -42,6 +42,18 @@ def purge(access: AccessOptions, options: argparse.Namespace) -> int:
     return OK
 
 
+def recall(access: AccessOptions, options: argparse.Namespace) -> int:
+    """Bring a study back. Raises the ``GantryError`` that it ends with."""
+    path = f"/admin/studies/{options.study}/recall"
+    found = ask_storage(access, options, path, {"reason": options.reason})
+    say(
+        json.dumps(found, indent=2)
+        if options.json
+        else f"{found['objects']} objects with {found['bytes']} bytes are back"
+    )
+    return OK
+
+
 def _summary(found: dict[str, Any], *, done: bool) -> list[str]:
     counts = f"{found['studies']} studies with {found['instances']} instances and {found['bytes']} bytes"
     policies = ", ".join(f"{name} {count}" for name, count in sorted(found["by_policy"].items()))
@@ -55,7 +67,12 @@ def _summary(found: dict[str, Any], *, done: bool) -> list[str]:
         lines.append(f"{found['purges']} studies purged: {destroyed}")
     else:
         lines.append(f"{found['purges']} studies out of their grace, to purge")
-    if found["more"]:
+    moves = found["moves"]
+    if moves["studies"]:
+        lines.append(
+            f"{moves['studies']} studies with {moves['bytes']} bytes {'moved' if done else 'to move'}"
+        )
+    if found["more"] or moves["more"]:
         lines.append("More are due: the next run goes on")
     return lines
 

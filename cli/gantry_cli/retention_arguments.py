@@ -34,7 +34,11 @@ def add_retention_commands(commands: Commands, shared: Shared) -> None:
 
 
 def add_purge(actions: Commands, shared: Shared) -> None:
-    """Add ``study purge``."""
+    """Add ``study purge`` and ``study recall``."""
+    recall = actions.add_parser("recall", parents=shared, help="bring a study back from a cold store")
+    recall.add_argument("study", metavar="UID", help="Study Instance UID")
+    recall.add_argument("--reason", required=True, metavar="TEXT", help="kept with the decision")
+    _of_partition(recall)
     purge = actions.add_parser("purge", parents=shared, help="destroy what is deleted of a study")
     purge.add_argument("study", metavar="UID", help="Study Instance UID")
     purge.add_argument("--reason", required=True, metavar="TEXT", help="kept with the certificate")

@@ -12,6 +12,7 @@ from gantry_commitment.ledger import Ledger
 from gantry_commitment.verification import Verifier
 from gantry_dicom.gate import GateLimits
 from gantry_failures.ledger import FailureLedger
+from gantry_index.looks import Looks
 from gantry_index.pools import IndexPool, Purpose, open_pool
 from gantry_index.reader import IndexReader
 from gantry_messaging.publisher import IndexPublisher
@@ -47,6 +48,7 @@ class Components:
     store: ObjectStore
     pool: IndexPool
     index: IndexReader
+    looks: Looks
     publisher: IndexPublisher
     verdicts: VerdictListener
     receiver: Receiver
@@ -110,6 +112,7 @@ def build(settings: GatewaySettings) -> Components:
         store=store,
         pool=pool,
         index=index,
+        looks=Looks(pool),
         publisher=publisher,
         verdicts=VerdictListener(settings.redis_url, sealer),
         receiver=Receiver(
@@ -165,6 +168,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Components]:
         await parts.access.close()
         await parts.verdicts.close()
         await parts.publisher.close()
+        await parts.looks.close()
         await parts.study_traces.close()
         await parts.pool.close()
         parts.workers.close()

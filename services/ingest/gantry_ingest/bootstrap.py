@@ -12,6 +12,7 @@ from gantry_commitment.verification import Verifier
 from gantry_dicom.errors import Unavailable
 from gantry_failures.ledger import FailureLedger
 from gantry_index.locks import COMMITMENT_REPORTS, AdvisoryLock
+from gantry_index.looks import Looks
 from gantry_index.pools import IndexPool, Purpose, open_pool
 from gantry_index.reader import IndexReader
 from gantry_messaging.events import EventPublisher
@@ -125,7 +126,13 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
             CommitmentTimes(patience=settings.commitment_patience_seconds),
         ),
         ReportLoop(reporter, settings.commitment_give_up_days, partial(_is_ours, lock)),
-        make_querying(settings, access, objects, IndexReader(pool, availabilities(tiers, settings.store_id))),
+        make_querying(
+            settings,
+            access,
+            objects,
+            IndexReader(pool, availabilities(tiers, settings.store_id)),
+            Looks(pool),
+        ),
         pool,
         lock,
     )

@@ -16,6 +16,7 @@ from gantry_dimse.entity import Operation, Response
 from gantry_dimse.errors import NotAssociated
 from gantry_dimse.statuses import SOP_CLASS_NOT_SUPPORTED
 from gantry_imaging.workers import PixelWorkers
+from gantry_index.looks import Looks
 from gantry_index.reader import IndexReader
 from gantry_objectstore.store import ObjectStore
 from gantry_web.lifeline import end_with_parent
@@ -77,7 +78,7 @@ async def _answered(
 
 
 def make_querying(
-    settings: IngestSettings, access: Access, objects: ObjectStore, index: IndexReader
+    settings: IngestSettings, access: Access, objects: ObjectStore, index: IndexReader, looks: Looks
 ) -> Querying:
     """Build the services; no process is started before there is something to transcode."""
     workers = PixelWorkers(
@@ -89,7 +90,7 @@ def make_querying(
     transcoder = Transcoder(
         objects, workers, settings.spool_folder or None, asyncio.Semaphore(2 * settings.pixel_workers)
     )
-    planning, sender = Planning(index, access), InstanceSender(objects, transcoder)
+    planning, sender = Planning(index, access, looks), InstanceSender(objects, transcoder)
     moving = Moving(
         planning,
         sender,

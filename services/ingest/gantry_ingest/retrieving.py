@@ -16,6 +16,7 @@ from gantry_dicom.retrieve_identifier import retrieve_keys
 from gantry_dimse.association import Association
 from gantry_dimse.entity import Operation
 from gantry_dimse.errors import NotAssociated
+from gantry_index.looks import Looks
 from gantry_index.reader import IndexReader
 from gantry_index.records import StoredInstance
 
@@ -42,6 +43,7 @@ class Planning:
 
     index: IndexReader
     access: Access
+    looks: Looks | None = None
 
     async def plan(
         self, operation: Operation, caller: Caller, service: str, purpose: str
@@ -61,6 +63,8 @@ class Planning:
         )
         instances = await instances_of(self.index, caller.partition, keys)
         for study_uid, group in groupby(instances, key=lambda one: one.study_uid):
+            if self.looks is not None:
+                self.looks.note(caller.partition, study_uid)
             await recorded(
                 self.access.note(
                     ACCESS_KIND_RETRIEVE,

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from concurrent.futures import Future
 
-from gantry.access.v1.access_pb2 import ACCESS_KIND_REFUSAL, AccessKind
+from gantry.access.v1.access_pb2 import ACCESS_KIND_REFUSAL, ACCESS_KIND_RETRIEVE, AccessKind
 from gantry_access.policy import Principal
 from gantry_dicom.errors import GantryError
 from gantry_telemetry.logs import get_logger
@@ -80,6 +80,8 @@ def note_access(
 ) -> None:
     """Note what the caller is about to be given. Raises ``AccessLogFull``, ``AccessLogBroken``."""
     principal, rule = request.scope[_CALLER]
+    if kind == ACCESS_KIND_RETRIEVE and study_uid:
+        parts.looks.note(partition, study_uid)
     write = parts.access.note(
         kind,
         principal,

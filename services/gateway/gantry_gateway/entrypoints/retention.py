@@ -33,6 +33,7 @@ PLAN_PATH = "/admin/retention/plan"
 RUN_PATH = "/admin/retention/run"
 REQUEST_PATH = "/admin/retention/requests/{number}"
 PURGE_PATH = "/admin/studies/{study}/purge"
+RECALL_PATH = "/admin/studies/{study}/recall"
 CERTIFICATES_PATH = "/admin/certificates"
 CERTIFICATE_PATH = "/admin/certificates/{certificate}"
 _DEFAULT_LIMIT, _MOST = 100, 1000
@@ -77,6 +78,15 @@ async def purge(request: Request) -> Response:
     return await answer_of_storage(request, RequestKind.PURGE, partition, principal, arguments)
 
 
+async def recall(request: Request) -> Response:
+    """Have a study brought back to the store into which everything is received; answers counts."""
+    partition, principal = administrator(request, {"reason"})
+    study_uid = uid_of(request, "study")
+    arguments = {"study": study_uid, "reason": reason_in(request)}
+    note_access(request, components(request), ACCESS_KIND_CHANGE, partition=partition, study_uid=study_uid)
+    return await answer_of_storage(request, RequestKind.RECALL, partition, principal, arguments)
+
+
 async def list_certificates(request: Request) -> Response:
     """Answer certificates of a partition or of a ``study``, newest first, without their objects."""
     partition, _ = administrator(request, {"study", "limit"})
@@ -116,6 +126,7 @@ def retention_routes() -> list[Route]:
         TemplateRoute(RUN_PATH, run, methods=["POST"]),
         TemplateRoute(REQUEST_PATH, show_request, methods=["GET"]),
         TemplateRoute(PURGE_PATH, purge, methods=["POST"]),
+        TemplateRoute(RECALL_PATH, recall, methods=["POST"]),
         TemplateRoute(CERTIFICATES_PATH, list_certificates, methods=["GET"]),
         TemplateRoute(CERTIFICATE_PATH, show_certificate, methods=["GET"]),
     ]
