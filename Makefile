@@ -55,6 +55,10 @@ test-slow: setup ## Run the slow tests that need no browser: long series, large 
 faults: setup ## Strike services, servers and discs under load, and audit; ARGS="--rounds 200 --seed 7"
 	@$(RUN) gantry_testing.faults $(ARGS)
 
+.PHONY: test-observability
+test-observability: setup ## Break a real stack until each alert fires in a real Prometheus; look at every panel (slow)
+	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/observability $(ARGS)
+
 .PHONY: test-viewer
 test-viewer: viewer ## Open studies of every kind in OHIF, in a real browser (slow)
 	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/viewer $(ARGS)

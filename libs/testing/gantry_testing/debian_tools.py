@@ -7,7 +7,11 @@ import shutil
 import sysconfig
 
 # Marker: (Debian package, a program that tells whether it is installed).
-PACKAGES = {"dcmtk": ("dcmtk", "dcmdump"), "chromium": ("chromium", "chromium")}
+PACKAGES = {
+    "dcmtk": ("dcmtk", "dcmdump"),
+    "chromium": ("chromium", "chromium"),
+    "prometheus": ("prometheus", "promtool"),
+}
 
 
 def find_program(name: str) -> str | None:

@@ -41,7 +41,9 @@ LAG = metrics.gauge(
     "gantry_auth_audit_lag_seconds", "Seconds since the index of access records last held all that was sealed"
 )
 INDEXED = metrics.counter("gantry_auth_audit_indexed", "Access records brought into the index")
-PROBLEMS = metrics.counter("gantry_auth_audit_problems", "Things found wrong with access records", ("fault",))
+PROBLEMS = metrics.counter(
+    "gantry_auth_audit_problems", "Things found wrong with access records", ("fault",), known=list(Fault)
+)
 
 # Advisory lock of the one who indexes: "gantryau" as a number.
 AUDIT_INDEX_LOCK = 0x67616E7472796175
