@@ -3,22 +3,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from gantry_embedded.ports import free_port
 from gantry_testing.auditor import Report, SentInstance, Target, audit_now
+from gantry_testing.faults.load import SECOND_PARTITION, SECOND_TITLE
+from gantry_testing.faults.settings import LEASE_SECONDS, QUICK, environment_of
 from gantry_testing.recording import Recorder
 from gantry_testing.stack import SEAL_KEYS, Stack
 from gantry_testing.waiting import wait_for
+from gantry_testing.web import uids
 
-LEASE_SECONDS = 2.0
-# Everything that waits for a lease waits for this one; the sweeper looks around twice a second.
-QUICK = {
-    "GANTRY_LEASE_SECONDS": str(LEASE_SECONDS),
-    "GANTRY_SWEEP_MARGIN_SECONDS": "0.5",
-    "GANTRY_SWEEP_SECONDS": "0.5",
-    "GANTRY_FEED_AFTER_SECONDS": "1",
-    "GANTRY_FEED_AGAIN_SECONDS": "3",
-    "GANTRY_VERDICT_SECONDS": "1",
-    "GANTRY_DEAD_AFTER_SECONDS": "3",
-}
+# Rounds of the harness that may be run on the shared stack, so that its indexer knows their poison.
+ROUNDS = 40
 
 
 @pytest.fixture
@@ -37,10 +32,67 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-@pytest.fixture
-def stack(tmp_path):
-    with Stack(tmp_path / "stack", environment=QUICK) as running:
+@pytest.fixture(scope="session")
+def destination_port() -> int:
+    """Where the shared stack moves what goes to DEST."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def spool(tmp_path_factory):
+    """Where ingest of the shared stack puts what it transcodes."""
+    return tmp_path_factory.mktemp("spool")
+
+
+@pytest.fixture(scope="session")
+def shared_stack(tmp_path_factory, destination_port, spool):
+    settings = {
+        "GANTRY_MOVE_DESTINATIONS": f"DEST=127.0.0.1:{destination_port}",
+        "GANTRY_SPOOL_FOLDER": str(spool),
+    }
+    with Stack(tmp_path_factory.mktemp("stack"), environment=QUICK | settings) as running:
         yield running
+
+
+@pytest.fixture
+def stack(shared_stack):
+    """A stack that others have used and will use: starting one takes longer than most tests."""
+    shared_stack.restore()
+    return shared_stack
+
+
+@pytest.fixture(scope="session")
+def shared_proxied_stack(tmp_path_factory):
+    with Stack(
+        tmp_path_factory.mktemp("proxied"),
+        store="s3",
+        proxied=True,
+        partitions={SECOND_TITLE: SECOND_PARTITION},
+        environment=environment_of(range(ROUNDS)),
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def proxied(shared_proxied_stack):
+    """A shared stack on S3 whose services reach the store through proxies that can hold their requests."""
+    shared_proxied_stack.restore()
+    return shared_proxied_stack
+
+
+@pytest.fixture
+def found_of():
+    """Ask a web client which of these instances searches find."""
+
+    def ask(web, instances):
+        studies = {instance.study_uid for instance in instances}
+        return {
+            uid
+            for study_uid in studies
+            for uid in uids(web.search("/instances", StudyInstanceUID=study_uid), "00080018")
+        }
+
+    return ask
 
 
 @pytest.fixture

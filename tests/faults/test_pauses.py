@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
 import pytest
 from gantry_testing.auditor import Answer
-from gantry_testing.fault_proxy import Point
-from gantry_testing.stack import Stack
+from gantry_testing.fault_proxy import Fault, Point, Weather
 from gantry_testing.synthetic import generate_study
 from gantry_testing.waiting import wait_for
 
@@ -16,12 +16,13 @@ from gantry_testing.waiting import wait_for
 OBJECT_PUT = rb"PUT /gantry/o/"
 
 
-@pytest.fixture
-def proxied(tmp_path, quick):
-    """A stack on S3 whose services reach the store through proxies that can hold their requests."""
-    services = ("indexer", "storage", "ingest", "gateway")
-    with Stack(tmp_path / "stack", store="s3", environment=quick, services=services, proxied=True) as stack:
-        yield stack
+# Each test stores studies of its own.
+_numbers = itertools.count(1)
+
+
+def new_instance():
+    (instance,) = generate_study(80, "MR", number=next(_numbers), size=(64, 64))
+    return instance
 
 
 def send(stack, recorder, service, instances):
@@ -40,10 +41,10 @@ def test_a_late_object_is_acknowledged_only_with_an_entry_of_its_own(
     proxied, recorder, settle_and_audit, lease_seconds, service, point
 ):
     stack = proxied
-    before, paused, after = (generate_study(80, "MR", number=n, instances=1, size=(64, 64)) for n in range(3))
-    send(stack, recorder, service, before)
+    before, paused, after = (new_instance() for _ in range(3))
+    send(stack, recorder, service, [before])
     hold = stack.proxies[service].hold(OBJECT_PUT, point)
-    sender = threading.Thread(target=send, args=(stack, recorder, service, paused))
+    sender = threading.Thread(target=send, args=(stack, recorder, service, [paused]))
     sender.start()
     hold.wait_reached()
     stack.pause(service)
@@ -58,14 +59,14 @@ def test_a_late_object_is_acknowledged_only_with_an_entry_of_its_own(
         stack.resume(service)
     sender.join(60)
     assert not sender.is_alive()
-    send(stack, recorder, service, after)
+    send(stack, recorder, service, [after])
 
     assert recorder.count(Answer.ACKNOWLEDGED) == 3, recorder.sent
-    stack.wait_indexed(3)
+    stack.wait_found([instance.sop_uid for instance in (before, paused, after)])
     report = settle_and_audit(stack, recorder.sent)
     assert report.ok, str(report)
     with stack.web() as web:
-        for (instance,) in (before, paused, after):
+        for instance in (before, paused, after):
             web.retrieve_instance(instance.study_uid, instance.series_uid, instance.sop_uid)
 
 
@@ -74,7 +75,7 @@ def test_a_kill_between_put_and_answer_leaves_what_may_or_may_not_be_there(
     proxied, recorder, settle_and_audit, service
 ):
     stack = proxied
-    (instance,) = generate_study(81, "MR", size=(64, 64))
+    instance = new_instance()
     hold = stack.proxies[service].hold(OBJECT_PUT, Point.ANSWER)
     sender = threading.Thread(target=send, args=(stack, recorder, service, [instance]))
     sender.start()
@@ -88,6 +89,31 @@ def test_a_kill_between_put_and_answer_leaves_what_may_or_may_not_be_there(
     assert recorder.count(Answer.UNANSWERED) == 1
     stack.start_service(service)
     # The object was stored, so the sweeper finds it, and nothing is left over.
-    stack.wait_indexed(1)
+    stack.wait_found([instance.sop_uid])
+    report = settle_and_audit(stack, recorder.sent)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("service", ["ingest", "gateway"])
+def test_what_the_store_fails_after_its_manifest_is_answered_neither_way(
+    proxied, recorder, settle_and_audit, service
+):
+    """The object is there, the manifest calls it unanswered: a failure would be a lie as well."""
+    stack, instance = proxied, new_instance()
+    hold = stack.proxies[service].hold(OBJECT_PUT, Point.ANSWER)
+    sender = threading.Thread(target=send, args=(stack, recorder, service, [instance]))
+    known = set(stack.list_keys("m/"))
+    sender.start()
+    hold.wait_reached()
+    try:
+        wait_for(lambda: set(stack.list_keys("m/")) - known, "the manifest of half a lease")
+        stack.proxies[service].set_weather(Weather({Fault.RESET: 1.0}))
+        hold.release()
+        sender.join(60)
+    finally:
+        stack.proxies[service].set_weather()
+    assert not sender.is_alive()
+    assert [item.answer for item in recorder.sent] == [Answer.UNANSWERED]
+    stack.wait_found([instance.sop_uid])
     report = settle_and_audit(stack, recorder.sent)
     assert report.ok, str(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -40,11 +41,12 @@ class Recorder:
     def stow(self, web: WebClient, instances: Sequence[Instance], partition: str = "main") -> list[Answer]:
         """Store by STOW-RS in one request and return the answers."""
         told = ""
+        begun = time.monotonic()
         try:
             answer = web.store([instance.data for instance in instances])
         except (httpx.HTTPError, BadAnswer) as error:
             answers = [Answer.UNANSWERED for _ in instances]
-            told = repr(error)
+            told = f"{time.monotonic() - begun:.0f} s: {error!r}"
         else:
             told = f"{answer.status} {answer.failed} {answer.other_failures}"
             answers = [
@@ -73,10 +75,12 @@ class Recorder:
         return answers
 
     def _c_store_one(self, sender: Sender, instance: Instance, item: Outgoing, partition: str) -> Answer:
+        begun = time.monotonic()
         try:
             status = sender.store(item)
         except NotAssociated:
-            outcome, told = Answer.UNANSWERED, ""
+            outcome = Answer.UNANSWERED
+            told = f"{time.monotonic() - begun:.0f} s: no answer to {len(item.data_set)} bytes"
         else:
             outcome = Answer.ACKNOWLEDGED if status in STORED_STATUSES else Answer.REFUSED
             told = f"{status:04X}"

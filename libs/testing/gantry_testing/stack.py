@@ -12,8 +12,9 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,7 @@ from gantry_embedded.ports import LOOPBACK, free_ports
 from gantry_embedded.postgres import PostgresServer
 from gantry_embedded.process import ChildProcess, ProcessSpec, kill_group
 from gantry_embedded.s3 import S3Server
+from gantry_embedded.server import Server
 from gantry_embedded.valkey import ValkeyServer
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
@@ -199,6 +201,18 @@ class Stack:
         for name in self.services:
             self.wait_ready(name)
 
+    def restore(self) -> None:
+        """Start whatever server or service is down, for who shares a stack with tests that kill."""
+        for server in (self.postgres, self.valkey, self.s3):
+            if server is not None and not server.is_ready():
+                server.kill()
+                wait_for(partial(_started, server), "a server to start again")
+        for name in self.services:
+            if not self.is_alive(name):
+                self.launch(name)
+        for name in self.services:
+            self.wait_ready(name)
+
     def close(self) -> None:
         """Kill everything."""
         for child in self._children.values():
@@ -304,14 +318,7 @@ class Stack:
         """Kill PostgreSQL with all its sessions and start it again."""
         self.postgres.kill()
         # Its children may hold the shared memory for a moment longer than it lives.
-        wait_for(self._start_postgres, "PostgreSQL after its crash")
-
-    def _start_postgres(self) -> bool:
-        try:
-            self.postgres.start()
-        except NotReady:
-            return False
-        return True
+        wait_for(partial(_started, self.postgres), "PostgreSQL after its crash")
 
     def _commit_for_good(self) -> None:
         # Test servers do not sync, which a killed process survives; but what was committed must have
@@ -353,6 +360,18 @@ class Stack:
                 sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
             ).fetchone()
         return int(row[0]) if row else 0
+
+    def wait_found(self, sop_uids: Collection[str], *, seconds: float = 60.0) -> None:
+        """Wait until the index holds every one of these instances. Raises ``TimedOut``."""
+
+        def all_found() -> bool:
+            with psycopg.connect(self.index_dsn) as connection:
+                row = connection.execute(
+                    "SELECT count(DISTINCT sop_uid) FROM instance WHERE sop_uid = ANY(%s)", [list(sop_uids)]
+                ).fetchone()
+            return row is not None and row[0] == len(set(sop_uids))
+
+        wait_for(all_found, f"{len(set(sop_uids))} instances in the index", seconds)
 
     def wait_indexed(self, count: int, *, seconds: float = 240.0) -> None:
         """Wait until the index holds ``count`` instances. Raises ``TimedOut``.
@@ -399,6 +418,14 @@ class Stack:
             grace_seconds=30.0,
             death_signal=signal.SIGKILL,
         )
+
+
+def _started(server: Server) -> bool:
+    try:
+        server.start()
+    except NotReady:
+        return False
+    return True
 
 
 def _says_ready(port: int) -> bool:

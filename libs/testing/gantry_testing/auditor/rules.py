@@ -56,8 +56,8 @@ def _acknowledged(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[
     """Every acknowledgement has a manifest line of its own with the same data set."""
     lines: dict[tuple[Identity, str], list[ManifestLine]] = defaultdict(list)
     for line in {line.object_key: line for line in evidence.lines if not line.refused}.values():
-        if line.unanswered and line.object_key not in evidence.objects:
-            continue  # nothing came of it, so it is nobody's acknowledgement
+        if _came_to_nothing(line, evidence):
+            continue  # it is nobody's acknowledgement
         lines[_identity(line), line.data_set_sha256].append(line)
     acknowledged = [item for item in sent if item.answer is Answer.ACKNOWLEDGED]
     told = Counter((_identity(item), item.data_set_sha256) for item in acknowledged)
@@ -73,6 +73,11 @@ def _acknowledged(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[
                 state = "no verdict" if verdict is None else verdict.state
                 yield Finding("acknowledged-decided", _subject(item), f"{line.object_key}: {state}")
     yield from _acknowledged_digests(told, evidence)
+
+
+def _came_to_nothing(line: ManifestLine, evidence: Evidence) -> bool:
+    """Whether the sender went away, or the store failed, before there was an object."""
+    return line.unanswered and line.object_key not in evidence.objects
 
 
 def _acknowledged_digests(told: Counter[tuple[Identity, str]], evidence: Evidence) -> Iterator[Finding]:
@@ -165,7 +170,7 @@ def _served(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[Findin
         files[_identity(item), item.data_set_sha256].add(item.file_sha256)
     first: dict[Identity, ManifestLine] = {}
     for line in sorted(evidence.lines, key=lambda line: line.order_key):
-        if not line.refused:
+        if not line.refused and not _came_to_nothing(line, evidence):
             first.setdefault(_identity(line), line)
     for identity, served in evidence.served.items():
         winner = first.get(identity)

@@ -17,24 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gantry_testing.auditor import Finding
-from gantry_testing.faults.load import SECOND_PARTITION, SECOND_TITLE, poison
+from gantry_testing.faults.load import SECOND_PARTITION, SECOND_TITLE
 from gantry_testing.faults.plan import CATALOGUE, POISON, dice_of, draw
 from gantry_testing.faults.reporting import markdown, write_line
 from gantry_testing.faults.rounds import Course, RoundResult, audit_everything, run_round
 from gantry_testing.faults.scene import Scene, SmallDisk
+from gantry_testing.faults.settings import LEASE_SECONDS, environment_of
 from gantry_testing.stack import Stack
 
-LEASE_SECONDS = 2.0
-# Everything that waits for a lease waits for this one; the sweeper looks around twice a second.
-QUICK = {
-    "GANTRY_LEASE_SECONDS": str(LEASE_SECONDS),
-    "GANTRY_SWEEP_MARGIN_SECONDS": "0.5",
-    "GANTRY_SWEEP_SECONDS": "0.5",
-    "GANTRY_FEED_AFTER_SECONDS": "1",
-    "GANTRY_FEED_AGAIN_SECONDS": "3",
-    "GANTRY_VERDICT_SECONDS": "1",
-    "GANTRY_DEAD_AFTER_SECONDS": "3",
-}
 POSTGRES_DISK_BYTES, S3_DISK_BYTES = 1 << 30, 2 << 30
 
 
@@ -53,11 +43,7 @@ def stage(
             store="s3",
             proxied=True,
             partitions={SECOND_TITLE: SECOND_PARTITION},
-            environment=QUICK
-            | {
-                "GANTRY_FAULTS": "1",
-                "GANTRY_FAULT_KILL_SOP_UIDS": ",".join(poison(number).sop_uid for number in numbers),
-            },
+            environment=environment_of(numbers),
         ) as stack:
             yield Course(stack), disks
     finally:
@@ -83,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 _run_stack(options, folder, numbers, report, results, overall)
             finally:
-                if len(overall) + sum(not result.ok for result in results) > found:
+                if options.keep_logs or len(overall) + sum(not result.ok for result in results) > found:
                     shutil.copytree(folder / "logs", report / f"logs-{first}", dirs_exist_ok=True)
                 shutil.rmtree(folder, ignore_errors=True)
     finally:
@@ -130,6 +116,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds-per-stack", type=int, default=20)
     parser.add_argument("--no-disks", action="store_true", help="mount nothing, leave full discs out")
+    parser.add_argument("--keep-logs", action="store_true", help="also those of stacks without findings")
     parser.add_argument("--report", type=Path, help="folder (default: a temporary one)")
     return parser.parse_args(arguments)
 

@@ -46,6 +46,8 @@ class RoundResult:
     findings: tuple[Finding, ...]
     # Log events that a person should look at, and how often.
     suspicious: dict[str, int]
+    # How those who got no answer lost it, and how many each way.
+    unanswered: dict[str, int]
 
     @property
     def ok(self) -> bool:
@@ -91,6 +93,9 @@ def run_round(course: Course, scene: Scene, plan: Plan, number: int, seed: str) 
         audit_seconds=round(time.monotonic() - settled, 1),
         findings=(*findings, *report.findings),
         suspicious=_suspicious(course),
+        unanswered=dict(
+            Counter(item.told for item in load.recorder.sent if item.answer is Answer.UNANSWERED)
+        ),
     )
 
 
