@@ -15,8 +15,10 @@ from gantry_telemetry.tracing import flush_traces
 from gantry_web.health import HealthServer
 
 from gantry_storage.bootstrap import Parts, make_parts
+from gantry_storage.capacity import CapacitySettings
 from gantry_storage.instruments import LEFTOVERS, SNAPSHOTS
 from gantry_storage.loops import is_ours, repeat
+from gantry_storage.retention.settings import RetentionSettings
 from gantry_storage.settings import StorageSettings
 
 log = get_logger(__name__)
@@ -42,6 +44,7 @@ def run(settings: StorageSettings) -> None:
 
 async def _work(settings: StorageSettings) -> None:
     parts = make_parts(settings)
+    retention, capacity = RetentionSettings(), CapacitySettings()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -65,6 +68,11 @@ async def _work(settings: StorageSettings) -> None:
         asyncio.create_task(repeat("recount", settings.scrub_seconds, lambda: recount(parts))),
         asyncio.create_task(repeat("watch", WATCH_SECONDS, lambda: watch(parts))),
         asyncio.create_task(repeat("serve", settings.request_seconds, lambda: serve(parts))),
+        asyncio.create_task(repeat("retain", retention.run_seconds, lambda: retain(parts))),
+        asyncio.create_task(repeat("move", retention.run_seconds, lambda: move(parts))),
+        asyncio.create_task(repeat("resume", retention.resume_seconds, lambda: resume_purges(parts))),
+        asyncio.create_task(repeat("capacity", capacity.fold_seconds, lambda: keep_capacity(parts))),
+        asyncio.create_task(repeat("hold", retention.resume_seconds, lambda: lock_held(parts))),
     ]
     log.info("storage_started")
     await stopping.wait()
@@ -157,3 +165,35 @@ async def serve(parts: Parts) -> None:
     """Do what administrators ask for."""
     if await is_ours(parts.lock):
         await parts.serving.turn()
+
+
+async def retain(parts: Parts) -> None:
+    """Carry out the retention policies, if there are any."""
+    if parts.retention.runs and await is_ours(parts.lock):
+        await parts.retention.planner.run()
+
+
+async def move(parts: Parts) -> None:
+    """Move what the retention file says is cold, and let go of what earlier moves left behind."""
+    if await is_ours(parts.lock):
+        await parts.retention.mover.let_go()
+        if parts.retention.runs:
+            await parts.retention.moves.run()
+
+
+async def resume_purges(parts: Parts) -> None:
+    """Take up purges that were interrupted."""
+    if await is_ours(parts.lock):
+        await parts.retention.purging.resume()
+
+
+async def lock_held(parts: Parts) -> None:
+    """Set holds on the objects themselves where the bucket can."""
+    if await is_ours(parts.lock):
+        await parts.retention.locks.run_once()
+
+
+async def keep_capacity(parts: Parts) -> None:
+    """Bring the sums of what is stored, and the gauges, up to date."""
+    if await is_ours(parts.lock):
+        await parts.capacity.turn()
