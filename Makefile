@@ -113,6 +113,10 @@ format: setup ## Let ruff format and repair what it can
 contracts: setup ## Generate libs/contracts from proto/
 	$(BIN)/python tools/generate_contracts.py
 
+.PHONY: dashboards
+dashboards: setup ## Generate the chart's dashboards and rules of objectives from tools/observability
+	$(BIN)/python tools/observability/generate.py
+
 .PHONY: lock
 lock: ## Pin every requirement again (writes requirements/*.txt)
 	PYTHON=$(PYTHON) tools/lock $(ARGS)

@@ -93,6 +93,14 @@ async def test_requests_are_counted_by_route_template_not_by_path(client):
     assert "secret-name" not in metrics
 
 
+async def test_methods_that_a_caller_makes_up_are_one_series(client):
+    for method in ("BREW", "WHEN", "PROPFIND"):
+        await client.request(method, "/livez")
+    text = (await client.get("/metrics")).text
+    assert 'method="other"' in text
+    assert "BREW" not in text
+
+
 def test_every_outcome_has_a_status():
     assert set(STATUSES) == set(Outcome)
     assert GantryError("x").outcome in STATUSES
