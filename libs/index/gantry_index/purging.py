@@ -17,9 +17,11 @@ from gantry.index.v1.index_pb2 import (
     VERDICT_STATE_INDEXED,
     VERDICT_STATE_TOMBSTONED,
 )
+from gantry.reception.v1.reception_pb2 import Reception
 from gantry_dicom.keys import order_key
 
 from gantry_index.pools import Connection
+from gantry_index.reception_rows import RECEPTION_COLUMNS, reception_of
 from gantry_index.search import Database
 from gantry_index.segments import read_levels
 
@@ -61,7 +63,13 @@ SELECT object_key FROM reception WHERE object_key = ANY ($1::text[]) AND state <
 
 _GONE = "SELECT object_key FROM reception WHERE object_key = ANY ($1::text[]) AND is_gone"
 
-_RECEIVED_IN = "SELECT DISTINCT study_uid FROM reception WHERE object_key = ANY ($1::text[])"
+_RECEIVED_IN = """
+SELECT DISTINCT u.study_uid FROM reception AS r
+CROSS JOIN LATERAL unnest(ARRAY[r.study_uid, r.received_study_uid]) AS u(study_uid)
+WHERE r.object_key = ANY ($1::text[]) AND u.study_uid IS NOT NULL
+"""
+
+_RECEPTIONS = f"SELECT {RECEPTION_COLUMNS} FROM reception AS r WHERE r.object_key = ANY ($1::text[])"  # noqa: S608
 
 _SURVIVORS = """
 SELECT k.object_key, w.object_key AS survivor_key
@@ -139,8 +147,13 @@ async def gone_keys(database: Database, object_keys: Iterable[str]) -> set[str]:
     return {row["object_key"] for row in await database.fetch(_GONE, list(object_keys))}
 
 
+async def receptions_of(database: Database, object_keys: Sequence[str]) -> list[Reception]:
+    """Return how the objects were received, as far as the index knows them. Raises ``Unavailable``."""
+    return [reception_of(row) for row in await database.fetch(_RECEPTIONS, list(object_keys))]
+
+
 async def studies_of(database: Database, object_keys: Sequence[str]) -> set[str]:
-    """Return the studies that the objects were received in, whatever became of them since."""
+    """Return the studies that the objects are in, and those that they were received in."""
     rows = await database.fetch(_RECEIVED_IN, list(object_keys))
     return {row["study_uid"] for row in rows}
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from gantry.amendment.v1.amendment_pb2 import AmendedReception
 from gantry.index.v1.index_pb2 import Verdict
+from gantry.reception.v1.reception_pb2 import Reception
 from gantry_dicom.query import Level, Query
 
 from gantry_index.amendments import applied_revision, covered_receptions, is_hidden
 from gantry_index.corrections import is_renewing
 from gantry_index.metadata import MetadataAnswer, read_metadata, read_version
-from gantry_index.purging import patients_of, studies_of
+from gantry_index.purging import patients_of, receptions_of, studies_of
 from gantry_index.records import StoredInstance
 from gantry_index.retrieval import find_by_sop_uid, find_instance, find_instances
 from gantry_index.search import Database, SearchPage
@@ -89,8 +90,12 @@ class IndexReader:
         return await is_hidden(self._pool, partition, study_uid, series_uid, sop_uid)
 
     async def received_as(self, object_keys: Sequence[str]) -> set[str]:
-        """Return the studies that objects said they were of when they were received."""
+        """Return the studies that objects are in, and those that they were received in."""
         return await studies_of(self._pool, object_keys)
+
+    async def receptions(self, object_keys: Sequence[str]) -> list[Reception]:
+        """Return how objects were received."""
+        return await receptions_of(self._pool, object_keys)
 
     async def patients_of(self, partition: str, study_uid: str) -> set[tuple[str, str]]:
         """Return Patient ID and issuer of everybody whom an instance of the study names."""

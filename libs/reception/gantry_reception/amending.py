@@ -12,11 +12,12 @@ from gantry_index.reader import IndexReader
 from gantry_messaging.celery_app import make_app, send
 from gantry_messaging.names import AMEND_QUEUE
 from gantry_objectstore.amendments import read_amendment, write_amendment
-from gantry_objectstore.holds import HoldLedger, Patient
 from gantry_objectstore.keys import amendment_folder, amendment_scope, parse_amendment_key
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
 from gantry_telemetry.logs import get_logger
+
+from gantry_reception.held import HoldCheck
 
 log = get_logger(__name__)
 
@@ -38,7 +39,7 @@ class Amender:
     ) -> None:
         self._store = store
         self._sealer = sealer
-        self._holds = HoldLedger(store, sealer)
+        self._holds = HoldCheck(store, sealer, index)
         self._index = index
         self._redis_url = redis_url
         self._wait_seconds = wait_seconds
@@ -52,21 +53,12 @@ class Amender:
         what a legal hold covers.
         """
         if amendment.kind == AMENDMENT_KIND_HIDE:
-            await self.refuse_held(amendment)
+            keys = [reception.object_key for reception in amendment.receptions]
+            await self._holds.refuse_held(amendment.partition, amendment.study_instance_uid, keys)
         key = await write_amendment(self._store, amendment, self._sealer)
         if self._tasks is None:
             self._tasks = make_app(self._redis_url, [AMEND_QUEUE])
         return await send(self._tasks, AMEND_QUEUE, key) and await self._is_applied(key)
-
-    async def refuse_held(self, amendment: Amendment) -> None:
-        """Raise ``Held`` when a hold covers what ``amendment`` would delete, wherever that came from."""
-        partition, keys = amendment.partition, [one.object_key for one in amendment.receptions]
-        studies = {amendment.study_instance_uid, *await self._index.received_as(keys)}
-        asks_whose = await self._holds.has_patient_holds(partition)
-        for study_uid in sorted(studies):
-            named = await self._index.patients_of(partition, study_uid) if asks_whose else ()
-            patients = [Patient(patient_id, issuer) for patient_id, issuer in named]
-            await self._holds.refuse_held(partition, study_uid, patients)
 
     async def history(self, partition: str, study_uid: str) -> list[Amendment]:
         """Return the amendments of a study, oldest first, from the object store.

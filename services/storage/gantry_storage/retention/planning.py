@@ -16,12 +16,14 @@ from gantry.amendment.v1.amendment_pb2 import AMENDMENT_KIND_HIDE, AmendedRecept
 from gantry_dicom.errors import Conflict, GantryError, NotFound, Unavailable
 from gantry_index.amendments import covered_receptions
 from gantry_index.pools import IndexPool
-from gantry_index.purging import Duplicate, old_duplicates, patients_of, studies_of, studies_to_purge
+from gantry_index.purging import Duplicate, old_duplicates, studies_to_purge
+from gantry_index.reader import IndexReader
 from gantry_index.retention import KeptStudy, kept_studies, sources_of
 from gantry_objectstore.amendments import MAX_RECEPTIONS, write_amendment
-from gantry_objectstore.holds import Held, HoldLedger, Patient
+from gantry_objectstore.holds import Held
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
+from gantry_reception.held import HoldCheck
 from gantry_telemetry.logs import get_logger
 
 from gantry_storage.retention.instruments import EXPIRED, REFUSED
@@ -98,7 +100,7 @@ class Planner:
         self._send = send
         self._purging = purging
         self._retention = retention
-        self._holds = HoldLedger(store, sealer)
+        self._holds = HoldCheck(store, sealer, IndexReader(pool))
 
     async def plan(self, partition: str | None = None) -> Report:
         """Return what a run would do now."""
@@ -145,21 +147,10 @@ class Planner:
                 due=verdict.due.date().isoformat(),
                 instances=study.instances,
                 bytes=study.bytes,
-                held=await self._held(study.partition, study.study_uid, ()),
+                held=tuple(
+                    hold.hold for hold in await self._holds.standing(study.partition, study.study_uid, ())
+                ),
             )
-
-    async def _held(
-        self, partition: str, study_uid: str, receptions: Sequence[AmendedReception]
-    ) -> tuple[str, ...]:
-        """Return the holds on a study and on what its objects were received as."""
-        studies = {study_uid, *await studies_of(self._pool, [one.object_key for one in receptions])}
-        asks_whose = await self._holds.has_patient_holds(partition)
-        found: dict[str, None] = {}
-        for each in sorted(studies):
-            named = await patients_of(self._pool, partition, each) if asks_whose else ()
-            holds = await self._holds.standing(partition, each, [Patient(*patient) for patient in named])
-            found |= dict.fromkeys(hold.hold for hold in holds)
-        return tuple(found)
 
     async def _expire(self, study: DueStudy, report: Report) -> bool:
         covered = await covered_receptions(self._pool, study.partition, study.study)
@@ -179,9 +170,8 @@ class Planner:
         policy: str,
         reason: str,
     ) -> None:
-        holds = await self._held(partition, study_uid, receptions)
-        if holds:
-            raise Held(f"a legal hold forbids to delete this: {', '.join(holds)}")
+        keys = [reception.object_key for reception in receptions]
+        await self._holds.refuse_held(partition, study_uid, keys)
         for first in range(0, len(receptions), MAX_RECEPTIONS):
             amendment = Amendment(
                 partition=partition,

@@ -23,6 +23,7 @@ from gantry_index.purging import still_shown, survivors_of
 from gantry_objectstore.amendments import write_amendment
 from gantry_objectstore.certificates import CertificateLedger
 from gantry_objectstore.destruction import destroy, rules_that_delete
+from gantry_objectstore.histories import read_history, read_lines
 from gantry_objectstore.holds import HoldLedger
 from gantry_objectstore.keys import (
     PURGING_PREFIX,
@@ -36,11 +37,10 @@ from gantry_objectstore.keys import (
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.tombstones import tombstones
+from gantry_reception.patients import patients_named
 from gantry_telemetry.logs import get_logger
 
-from gantry_storage.retention.histories import read_history, read_lines
 from gantry_storage.retention.instruments import PURGED, PURGED_BYTES, PURGES_OPEN, UNSAFE_RULES
-from gantry_storage.retention.patients import patients_named
 from gantry_storage.retention.policies import DUPLICATES
 from gantry_storage.retention.survivors import refuse_doubtful
 

@@ -20,6 +20,7 @@ from gantry_index.pools import IndexPool
 from gantry_index.tiers import PlacedObject, note_looked_at, placed_objects
 from gantry_objectstore.amendments import MAX_RECEPTIONS, write_amendment
 from gantry_objectstore.destruction import destroy
+from gantry_objectstore.histories import read_history, read_lines
 from gantry_objectstore.keys import (
     MOVING_PREFIX,
     AmendmentKey,
@@ -33,7 +34,6 @@ from gantry_objectstore.tombstones import locations, tombstones
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.metrics import counter, gauge
 
-from gantry_storage.retention.histories import read_history, read_lines
 from gantry_storage.retention.purging import Orderer, SendAmendment
 
 log = get_logger(__name__)

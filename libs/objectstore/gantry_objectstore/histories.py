@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from gantry.amendment.v1.amendment_pb2 import Amendment
 from gantry.reception.v1.reception_pb2 import Reception
 from gantry_dicom.errors import NotFound, Unavailable
+
 from gantry_objectstore.amendments import read_amendment
 from gantry_objectstore.keys import amendment_folder, manifest_key, parse_object_key
 from gantry_objectstore.protocol import ObjectStore

@@ -1,4 +1,4 @@
-"""Whose objects are, by their own words: asked before they are destroyed, when holds are on patients.
+"""Whose objects are, by their own words: asked before they are deleted, when holds are on patients.
 
 The index forgets what is hidden, and a correction or merge may have given the study to somebody
 else since: a hold on any of them counts.
@@ -14,15 +14,14 @@ from gantry.amendment.v1.amendment_pb2 import Amendment
 from gantry.reception.v1.reception_pb2 import Reception
 from gantry_dicom.derive import derive
 from gantry_dicom.encoder_memo import EncoderMemo
-from gantry_dicom.errors import CannotProcess, GantryError, NotFound, Unavailable
+from gantry_dicom.errors import Conflict, GantryError, NotFound, Unavailable
 from gantry_dicom.gate import DataSetHeader, header_from_prefix, header_of
+from gantry_objectstore.histories import read_history
 from gantry_objectstore.holds import Patient
 from gantry_objectstore.keys import patient_scope
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.whole import whole_object
-
-from gantry_storage.retention.histories import read_history
 
 PREFIX_BYTES = 64 * 1024
 _PARALLEL = 8
@@ -39,7 +38,7 @@ async def patients_named(
     """Return everybody to whom the objects belong, or belonged after a correction or merge.
 
     Objects that are not there any more are passed over. Raises ``Unavailable``, ``BadSeal``, and
-    ``CannotProcess`` for an object that does not say whose it is.
+    ``Conflict`` for an object that does not say whose it is.
     """
     slots = asyncio.Semaphore(_PARALLEL)
 
@@ -71,7 +70,7 @@ async def _patient_in(store: ObjectStore, line: Reception) -> Patient | None:
     except Unavailable:
         raise
     except (GantryError, ValueError) as error:
-        raise CannotProcess("an object does not say whose it is, and patients are on hold") from error
+        raise Conflict("an object does not say whose it is, and patients are on hold") from error
     return Patient(facts.patient.patient_id or "", facts.patient.issuer_of_patient_id or "")
 
 
