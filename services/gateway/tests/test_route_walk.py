@@ -208,6 +208,14 @@ async def test_another_partition_is_as_if_it_were_not_there(client, world):
         assert answer.status_code == 404
 
 
+async def test_the_openapi_document_describes_whatever_has_to_be_allowed(client):
+    described = (await client.get("/openapi.json")).json()["paths"]
+    for method, path in guarded(client):
+        if method != "HEAD":
+            name = path.replace("{path:path}", "{path}")
+            assert method.lower() in described.get(name, {}), (method, path)
+
+
 async def test_what_is_public_names_nothing_that_is_stored(client, asked):
     for method, path in guarded(client):
         answer = await client.options(address_of(path))

@@ -21,10 +21,11 @@ PATH_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
 # What any operation may be refused with (the table of ``gantry_web.problems``).
 _REFUSALS = (400, 401, 403, 404, 500, 503)
 _NOT_ACCEPTABLE, _GONE, _NOT_SATISFIABLE = 406, 410, 416
-_REFUSED_BODIES = (409, 413, 415)
+_CONFLICT, _TOO_LARGE = 409, 413
+_REFUSED_BODIES = (_CONFLICT, _TOO_LARGE, 415)
 
 
-Kind = Literal["retrieve", "thumbnail", "search", "store", "commit", "delete"]
+Kind = Literal["retrieve", "thumbnail", "search", "store", "commit", "delete", "administer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Operation:
     takes: tuple[str, ...] = ()
     # What it does, as far as that decides how it can be answered.
     kind: Kind = "retrieve"
+    # Of what administrators do: the statuses of success.
+    statuses: tuple[int, ...] = ()
 
 
 def openapi_document(operations: Mapping[str, Mapping[str, Operation]]) -> dict[str, object]:
@@ -89,6 +92,8 @@ def _query_parameter(name: str, operation: Operation) -> dict[str, object]:
     schema = schemas.PARAMETERS.get(name)
     if schema is None:
         schema = {"type": "string", "enum": [*operation.media_types, "*/*"]}
+    elif name == "limit" and operation.kind == "administer":
+        schema = schemas.ADMINISTRATORS_LIMIT
     elif name == "viewport" and operation.kind == "thumbnail":
         schema = schemas.THUMBNAIL_VIEWPORT
     described: dict[str, object] = {
@@ -113,7 +118,7 @@ def _responses(operation: Operation) -> dict[str, object]:
     }
     problems: _Contents = {_PROBLEM: {"schema": schemas.PROBLEM}}
     contents: dict[int, _Contents | None] = dict.fromkeys(_REFUSALS, problems)
-    if operation.kind != "delete":
+    if operation.kind not in {"delete", "administer"}:
         contents[_NOT_ACCEPTABLE] = problems
     if operation.kind in {"retrieve", "thumbnail"}:
         contents.update({200: answers, 206: answers, 304: None, _GONE: problems, _NOT_SATISFIABLE: problems})
@@ -126,8 +131,11 @@ def _responses(operation: Operation) -> dict[str, object]:
     elif operation.kind == "commit":
         contents |= dict.fromkeys(_REFUSED_BODIES, problems)
         contents.update({200: answers, 202: None})
+    elif operation.kind == "administer":
+        contents |= dict.fromkeys(operation.statuses, answers)
+        contents |= {_CONFLICT: problems} | ({_TOO_LARGE: problems} if operation.takes else {})
     else:
-        contents.update({204: None, 202: None, _GONE: problems})
+        contents.update({204: None, 202: None, _CONFLICT: problems, _GONE: problems})
     return {
         str(status): {"description": HTTPStatus(status).phrase}
         | ({} if content is None else {"content": content})

@@ -28,6 +28,9 @@ _ANNOTATION: Schema = {
     "pattern": "^(({0})(,({0}))*)?$".format("|".join(ANNOTATIONS)),
 }
 
+# Not of blanks alone.
+REASON: Schema = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"^\S([\s\S]*\S)?$"}
+
 PARAMETERS: Mapping[str, Schema] = {
     "partition": {"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63},
     "study": UID,
@@ -72,7 +75,21 @@ PARAMETERS: Mapping[str, Schema] = {
     "imageQuality": _QUALITY,
     "presentationUID": UID,
     "presentationSeriesUID": UID,
+    # Of what administrators ask for.
+    "hold": {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
+    "certificate": {"type": "string", "pattern": "^[0-9a-f]{40}-[0-9]{8}$"},
+    "number": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+    "revision": {"type": "integer", "minimum": 1, "maximum": 99_999_999},
+    "days": {"type": "integer", "minimum": 1, "maximum": 3660},
+    "reason": REASON,
+    "now": _FLAG,
+    "all": _FLAG,
+    "ae": {"type": "string", "maxLength": 16},
+    "diagnosis": {"type": "string"},
+    "since": {"type": "string", "format": "date-time"},
 }
+# Lists for administrators have an end.
+ADMINISTRATORS_LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 1000}
 # PS3.18 8.3.5.2: without a region of the source.
 THUMBNAIL_VIEWPORT: Schema = {"type": "string", "pattern": f"^{_SIDE},{_SIDE}$"}
 DESCRIPTIONS: Mapping[str, str] = {
@@ -85,7 +102,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "viewport": "Width and height, then the left, top, width and height of the source (PS3.18 8.3.5.1.5).",
     "region": "Left, top, right and bottom as parts of the whole (PS3.18 9.1.2.2.2.6).",
 }
-REQUIRED = frozenset({"requestType", "studyUID", "seriesUID", "objectUID"})
+REQUIRED = frozenset({"requestType", "studyUID", "seriesUID", "objectUID", "reason"})
 
 _DATA_SET = {"$ref": "#/components/schemas/DataSet"}
 _DATA_SETS: Schema = {"type": "array", "items": _DATA_SET}
@@ -93,9 +110,32 @@ PROBLEM: Schema = {"$ref": "#/components/schemas/Problem"}
 STORE_REPORT = _DATA_SET
 # By media type; of what is no JSON, nothing is said but the type.
 ANSWERS: Mapping[str, Schema] = {"application/dicom+json": _DATA_SETS}
-BODIES: Mapping[str, Schema] = {"application/dicom+json": {**_DATA_SETS, "minItems": 1}}
+BODIES: Mapping[str, Schema] = {
+    "application/dicom+json": {**_DATA_SETS, "minItems": 1},
+    "application/json": {"$ref": "#/components/schemas/NewHold"},
+}
+
+_PATIENT_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"}
+
+
+def _new_hold(scope: str, required: tuple[str, ...] = (), **members: Schema) -> Schema:
+    return {
+        "type": "object",
+        "required": ["scope", "reason", *required],
+        "properties": {"scope": {"const": scope}, "reason": REASON, **members},
+        "additionalProperties": False,
+    }
+
 
 COMPONENTS: Mapping[str, Schema] = {
+    "NewHold": {
+        "description": "A legal hold on a study, on whatever names a patient, or on a partition",
+        "oneOf": [
+            _new_hold("study", ("study",), study=UID),
+            _new_hold("patient", ("patientId",), patientId=_PATIENT_ID, issuer=_PATIENT_ID),
+            _new_hold("partition"),
+        ],
+    },
     "DataSet": {
         "description": "A DICOM JSON model object (PS3.18 Annex F)",
         "type": "object",

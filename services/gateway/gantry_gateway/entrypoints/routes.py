@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gantry_gateway.entrypoints.administration_operations import ADMINISTRATION
 from gantry_gateway.entrypoints.commitment import check_commitment, request_commitment
 from gantry_gateway.entrypoints.context import base_url
 from gantry_gateway.entrypoints.deletion import delete
@@ -217,7 +218,7 @@ def routes() -> list[Route]:
             for path, endpoints in by_path.items()
         ),
         *(TemplateRoute(prefix, describe_capabilities, methods=["OPTIONS"]) for prefix in PREFIXES),
-        TemplateRoute("/openapi.json", openapi_endpoint(operations)),
+        TemplateRoute("/openapi.json", openapi_endpoint({**operations, **ADMINISTRATION})),
     ]
 
 
