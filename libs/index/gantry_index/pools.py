@@ -35,7 +35,7 @@ Connection = Any
 
 # SQLSTATE classes and codes after which the same statement may succeed later (PostgreSQL, appendix A).
 _UNAVAILABLE_CLASSES = frozenset({"08", "28", "53", "57", "58"})
-_UNAVAILABLE_CODES = frozenset({"25006", "25P03", "25P04", "3D000", "42P01", "55P03"})
+_UNAVAILABLE_CODES = frozenset({"25006", "25P03", "25P04", "3D000", "42P01", "55000", "55P03"})
 # Those after which the connection, and its neighbours, lead to a server that is gone or demoted.
 _LOST_CODES = frozenset({"25006", "57P01", "57P02", "57P03", "57P04", "57P05"})
 

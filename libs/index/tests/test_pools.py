@@ -119,6 +119,18 @@ async def test_a_row_lock_of_another_session_is_waited_for_within_bounds(index_d
     await pool.close()
 
 
+async def test_a_database_that_takes_no_connections_for_a_while_is_unavailable(index_dsn):
+    pool = open_pool(index_dsn, settings=QUICK)
+    server, name = index_dsn.rsplit("/", 1)
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as other:
+        other.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+        with pytest.raises(Unavailable, match="55000"):
+            await pool.fetch("SELECT 1")
+        other.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
+    assert (await pool.fetchrow("SELECT 1 AS one"))["one"] == 1
+    await pool.close()
+
+
 async def test_errors_of_the_statement_itself_stay_what_they_are(index_dsn):
     pool = open_pool(index_dsn, settings=QUICK)
     with pytest.raises(asyncpg.SyntaxOrAccessError):

@@ -142,3 +142,9 @@ def test_an_unanswered_line_that_leads_to_nothing_is_no_acknowledgements():
     gone = replace(LINE, unanswered=True)
     rules = {each.rule for each in judge([SENT], replace(GOOD, lines=(gone,), objects={}), AGE)}
     assert "acknowledged-in-manifest" in rules
+
+
+def test_an_unanswered_line_whose_object_came_late_needs_no_verdict():
+    late = replace(LINE, object_key=OTHER_KEY, order_key="01A00000001", unanswered=True)
+    objects = GOOD.objects | {OTHER_KEY: replace(GOOD.objects[KEY], key=OTHER_KEY)}
+    assert judge([SENT], replace(GOOD, lines=(late, LINE), objects=objects), AGE) == ()

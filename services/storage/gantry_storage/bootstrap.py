@@ -179,6 +179,7 @@ def make_parts(
             undecided,
             Feeder(publisher, window=settings.feed_window, again_seconds=settings.feed_again_seconds),
             feed_after_seconds=settings.feed_after_seconds,
+            void_after_seconds=settings.lease_seconds + settings.sweep_margin_seconds,
         ),
         amendments=amendments,
         commitments=Commitments(store, Ledger(store, sealer), Verifier(store, IndexReader(pool))),

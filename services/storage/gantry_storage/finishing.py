@@ -36,6 +36,7 @@ class Finishing:
         feeder: Feeder,
         *,
         feed_after_seconds: float,
+        void_after_seconds: float = 0.0,
     ) -> None:
         self._store = store
         self._sealer = sealer
@@ -43,6 +44,9 @@ class Finishing:
         self._undecided = undecided
         self._feeder = feeder
         self._feed_after_seconds = feed_after_seconds
+        # An unanswered line without an object comes to nothing after this: a put that its sender did
+        # not wait for may still be under way.
+        self._void_after_seconds = void_after_seconds
 
     async def run_once(self) -> int:
         """Look at every journal entry; returns how many were finished. Raises ``Unavailable``."""
@@ -73,7 +77,8 @@ class Finishing:
         waiting: list[Work] = []
         for entry, manifest in closed:
             open_lines = [line for line in expected(manifest) if line.object_key in undecided]
-            open_lines = [line for line in open_lines if not await self._is_void(line)]
+            if entry.age_seconds >= self._void_after_seconds:
+                open_lines = [line for line in open_lines if not await self._is_void(line)]
             if not open_lines:
                 await self._journal.delete(entry)
                 FINISHED.inc()

@@ -101,6 +101,9 @@ async def test_refused_lines_are_neither_fed_nor_waited_for(
 
 async def test_an_unanswered_line_without_an_object_needs_no_verdict(settings, parts, store, sealer):
     await closed_batch(store, sealer, 1, outcome=Outcome.OUTCOME_UNANSWERED)
+    # Its put may still be under way while its receiver's lease lasts.
+    assert await parts.finishing.run_once() == 0
+    store.wait(settings.lease_seconds + settings.sweep_margin_seconds + 1)
     assert await parts.finishing.run_once() == 1
     assert await fed(settings, sealer) == []
 

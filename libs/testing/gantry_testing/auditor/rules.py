@@ -53,10 +53,13 @@ def _subject(thing: SentInstance | ManifestLine | IndexedInstance) -> str:
 
 
 def _acknowledged(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[Finding]:
-    """Every acknowledgement has a manifest line of its own with the same data set."""
+    """Every acknowledgement has a manifest line of its own with the same data set, and a verdict.
+
+    A line that nobody was answered for may have none: its object may have come after it was looked for.
+    """
     lines: dict[tuple[Identity, str], list[ManifestLine]] = defaultdict(list)
     for line in {line.object_key: line for line in evidence.lines if not line.refused}.values():
-        if _came_to_nothing(line, evidence):
+        if _is_void(line, evidence):
             continue  # it is nobody's acknowledgement
         lines[_identity(line), line.data_set_sha256].append(line)
     acknowledged = [item for item in sent if item.answer is Answer.ACKNOWLEDGED]
@@ -68,16 +71,21 @@ def _acknowledged(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[
             detail = f"{told[key]} acknowledgements, {len(found)} manifest lines"
             yield Finding("acknowledged-in-manifest", _subject(item), detail)
         for line in found:
-            verdict = evidence.verdicts.get(line.object_key)
-            if verdict is None or verdict.state not in DECIDED:
+            if not _is_decided(line, evidence):
+                verdict = evidence.verdicts.get(line.object_key)
                 state = "no verdict" if verdict is None else verdict.state
                 yield Finding("acknowledged-decided", _subject(item), f"{line.object_key}: {state}")
     yield from _acknowledged_digests(told, evidence)
 
 
-def _came_to_nothing(line: ManifestLine, evidence: Evidence) -> bool:
-    """Whether the sender went away, or the store failed, before there was an object."""
-    return line.unanswered and line.object_key not in evidence.objects
+def _is_decided(line: ManifestLine, evidence: Evidence) -> bool:
+    verdict = evidence.verdicts.get(line.object_key)
+    return verdict is not None and verdict.state in DECIDED
+
+
+def _is_void(line: ManifestLine, evidence: Evidence) -> bool:
+    """Whether nobody was answered for it and nothing came of it."""
+    return line.unanswered and not (line.object_key in evidence.objects and _is_decided(line, evidence))
 
 
 def _acknowledged_digests(told: Counter[tuple[Identity, str]], evidence: Evidence) -> Iterator[Finding]:
@@ -170,7 +178,7 @@ def _served(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[Findin
         files[_identity(item), item.data_set_sha256].add(item.file_sha256)
     first: dict[Identity, ManifestLine] = {}
     for line in sorted(evidence.lines, key=lambda line: line.order_key):
-        if not line.refused and not _came_to_nothing(line, evidence):
+        if not line.refused and not _is_void(line, evidence):
             first.setdefault(_identity(line), line)
     for identity, served in evidence.served.items():
         winner = first.get(identity)
