@@ -77,14 +77,14 @@ class Finishing:
         waiting: list[Work] = []
         for entry, manifest in closed:
             open_lines = [line for line in expected(manifest) if line.object_key in undecided]
-            if entry.age_seconds >= self._void_after_seconds:
-                open_lines = [line for line in open_lines if not await self._is_void(line)]
-            if not open_lines:
+            present = [line for line in open_lines if not await self._is_void(line)]
+            absent_may_come = entry.age_seconds < self._void_after_seconds
+            if not present and not (open_lines and absent_may_come):
                 await self._journal.delete(entry)
                 FINISHED.inc()
                 finished += 1
-            elif entry.age_seconds >= self._feed_after_seconds:
-                waiting.append(Work(manifest.partition, open_lines))
+            elif present and entry.age_seconds >= self._feed_after_seconds:
+                waiting.append(Work(manifest.partition, present))
         return finished, waiting
 
     async def _manifest(self, entry: Listed) -> Manifest | None:

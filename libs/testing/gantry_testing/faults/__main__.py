@@ -23,6 +23,7 @@ from gantry_testing.faults.reporting import markdown, write_line
 from gantry_testing.faults.rounds import Course, RoundResult, audit_everything, run_round
 from gantry_testing.faults.scene import Scene, SmallDisk
 from gantry_testing.faults.settings import LEASE_SECONDS, environment_of
+from gantry_testing.reactor import pause_exactly
 from gantry_testing.stack import Stack
 
 POSTGRES_DISK_BYTES, S3_DISK_BYTES = 1 << 30, 2 << 30
@@ -54,6 +55,7 @@ def stage(
 def main(arguments: list[str] | None = None) -> int:
     """Run the rounds and return the exit code."""
     options = _parse(arguments)
+    pause_exactly()
     report = options.report or Path(tempfile.mkdtemp(prefix="gantry-faults-"))
     report.mkdir(parents=True, exist_ok=True)
     # Ended from outside, it still ends what it has started.

@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from gantry_testing.dimse import store_all
+from gantry_testing.reactor import pause_exactly
 from gantry_testing.recording import outgoing
 from gantry_testing.stack import Stack
 from gantry_testing.synthetic import Instance, generate_study
@@ -67,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--store", choices=["file", "s3"], default="file")
     options = parser.parse_args(arguments)
+    pause_exactly()
     environment = {} if options.live_burst is None else {"GANTRY_LIVE_BURST": str(options.live_burst)}
     with (
         tempfile.TemporaryDirectory(prefix="gantry-migration-") as folder,
