@@ -8,14 +8,9 @@ from gantry.retention.v1.retention_pb2 import Certificate
 from gantry_dicom.errors import Conflict, NotFound
 
 from gantry_objectstore.errors import BadKey, BadSeal
-from gantry_objectstore.keys import (
-    CERTIFICATE_PREFIX,
-    amendment_scope,
-    certificate_key,
-    certificate_name,
-    check_partition,
-)
+from gantry_objectstore.keys import amendment_scope, check_partition
 from gantry_objectstore.protocol import ObjectStore
+from gantry_objectstore.retention_keys import CERTIFICATE_PREFIX, certificate_key, certificate_name
 from gantry_objectstore.sealing import Sealer
 
 

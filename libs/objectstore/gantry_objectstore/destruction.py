@@ -16,15 +16,9 @@ from gantry_dicom.errors import NotFound, Unavailable
 
 from gantry_objectstore.administration import bucket_client
 from gantry_objectstore.holds import Held
-from gantry_objectstore.keys import (
-    AMENDMENT_PREFIX,
-    CERTIFICATE_PREFIX,
-    HOLD_PREFIX,
-    MANIFEST_PREFIX,
-    OBJECT_PREFIX,
-    check_key,
-)
+from gantry_objectstore.keys import AMENDMENT_PREFIX, MANIFEST_PREFIX, OBJECT_PREFIX, check_key
 from gantry_objectstore.protocol import ObjectStore
+from gantry_objectstore.retention_keys import CERTIFICATE_PREFIX, HOLD_PREFIX
 from gantry_objectstore.s3 import S3Store
 from gantry_objectstore.tiers import stores_of
 

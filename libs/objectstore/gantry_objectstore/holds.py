@@ -20,8 +20,9 @@ from gantry.retention.v1.retention_pb2 import (
 from gantry_dicom.errors import BadRequest, Conflict, NotFound
 
 from gantry_objectstore.errors import BadSeal
-from gantry_objectstore.keys import HOLD_PREFIX, LIFTED, check_partition, hold_folder, new_batch_id
+from gantry_objectstore.keys import check_partition, new_batch_id
 from gantry_objectstore.protocol import ObjectStore
+from gantry_objectstore.retention_keys import HOLD_PREFIX, LIFTED, hold_folder
 from gantry_objectstore.sealing import Sealer
 
 _UNLOCKED = ".unlocked"

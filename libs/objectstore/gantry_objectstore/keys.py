@@ -13,11 +13,7 @@
     f/<day>/<batch>                        failed associations of a few seconds, until they are forgotten
     r/<partition>/<hh>/<job>               a routing job
     s/<partition>/<hh>/<job>               that the job may not have ended, until it has
-    k/<partition>/<kind>/<hh>/<what>/<hold>         a hold on a study, a patient or the partition, for ever
-    k/<partition>/<kind>/<hh>/<what>/<hold>.lifted  that it was lifted
-    x/<partition>/<hh>/<scope>/<revision>  that the purge may not be over, until it is
-    y/<partition>/<hh>/<scope>/<revision>  that what a move left behind may still be there, until it is not
-    d/<partition>/<day>/<scope>-<revision> the certificate of destruction of a purge, for ever
+    d, k, x, y                             holds, purges, moves and certificates: ``retention_keys``
 
 ``batch`` is a ULID, ``hh`` two hex digits of its hash that spread the load over the store's
 key ranges, ``day`` the UTC day in the ULID: whoever writes a batch's manifest finds the same
@@ -49,11 +45,6 @@ OPEN_COMMITMENT_PREFIX = "v/"
 FAILURE_PREFIX = "f/"
 JOB_PREFIX = "r/"
 OPEN_JOB_PREFIX = "s/"
-HOLD_PREFIX = "k/"
-PURGING_PREFIX = "x/"
-MOVING_PREFIX = "y/"
-CERTIFICATE_PREFIX = "d/"
-LIFTED = ".lifted"
 MAX_ORDINAL = 9999
 MAX_REVISION = 99_999_999
 
@@ -239,13 +230,13 @@ def parse_manifest_key(key: str) -> ManifestKey:
 
 def amendment_scope(study_uid: str) -> str:
     """Return what stands for a study in the keys of its amendments."""
-    return _hashed(study_uid)
+    return hashed(study_uid)
 
 
 def patient_scope(patient_id: str, issuer_of_patient_id: str) -> str:
     """Return what stands for a patient in the keys of its amendments."""
     # No UID has a control character in it, and neither has an identifier (PS3.5 6.2, LO).
-    return _hashed(f"patient\x1e{patient_id}\x1e{issuer_of_patient_id}")
+    return hashed(f"patient\x1e{patient_id}\x1e{issuer_of_patient_id}")
 
 
 def header_folder(object_key: str) -> str:
@@ -275,12 +266,12 @@ def parse_header_key(key: str) -> HeaderKey:
 
 def commitment_folder(partition: str, transaction_uid: str) -> str:
     """Return the prefix of a commitment's records. Raises ``BadKey``."""
-    return f"{COMMITMENT_PREFIX}{_scope_folder(partition, _hashed(transaction_uid))}"
+    return f"{COMMITMENT_PREFIX}{scope_folder(partition, hashed(transaction_uid))}"
 
 
 def open_commitment_key(partition: str, transaction_uid: str) -> str:
     """Return the key that says that a commitment may not have ended. Raises ``BadKey``."""
-    return f"{OPEN_COMMITMENT_PREFIX}{_scope_folder(partition, _hashed(transaction_uid))}".rstrip("/")
+    return f"{OPEN_COMMITMENT_PREFIX}{scope_folder(partition, hashed(transaction_uid))}".rstrip("/")
 
 
 def commitment_folder_of(open_key: str) -> str:
@@ -288,7 +279,7 @@ def commitment_folder_of(open_key: str) -> str:
     segments = open_key.split("/")
     if len(segments) != 4 or f"{segments[0]}/" != OPEN_COMMITMENT_PREFIX:
         raise BadKey("not the key of an open commitment")
-    folder = _scope_folder(segments[1], segments[3])
+    folder = scope_folder(segments[1], segments[3])
     if f"{OPEN_COMMITMENT_PREFIX}{folder}".rstrip("/") != open_key:
         raise BadKey("not the key of an open commitment")
     return f"{COMMITMENT_PREFIX}{folder}"
@@ -306,37 +297,37 @@ def failure_key(batch: str) -> str:
 
 def amendment_folder(partition: str, scope: str) -> str:
     """Return the prefix of the amendments of a study or patient. Raises ``BadKey``."""
-    return f"{AMENDMENT_PREFIX}{_scope_folder(partition, scope)}"
+    return f"{AMENDMENT_PREFIX}{scope_folder(partition, scope)}"
 
 
 def amendment_key(partition: str, scope: str, revision: int) -> str:
     """Return the key of amendment ``revision`` (from 1) of a study or patient. Raises ``BadKey``."""
-    return f"{amendment_folder(partition, scope)}{_revision(revision)}"
+    return f"{amendment_folder(partition, scope)}{revision_name(revision)}"
 
 
 def waiting_key(partition: str, scope: str, revision: int) -> str:
     """Return the key that says that an amendment may wait to be applied. Raises ``BadKey``."""
-    return f"{WAITING_PREFIX}{_scope_folder(partition, scope)}{_revision(revision)}"
+    return f"{WAITING_PREFIX}{scope_folder(partition, scope)}{revision_name(revision)}"
 
 
 def parse_amendment_key(key: str) -> AmendmentKey:
     """Return the parts of an amendment's key; only the exact form is one. Raises ``BadKey``."""
-    return _parse_revision(key, amendment_key, "not the key of an amendment")
+    return parse_revision(key, amendment_key, "not the key of an amendment")
 
 
 def parse_waiting_key(key: str) -> AmendmentKey:
     """Return which amendment may wait; only the exact form is a key. Raises ``BadKey``."""
-    return _parse_revision(key, waiting_key, "not the key of a waiting amendment")
+    return parse_revision(key, waiting_key, "not the key of a waiting amendment")
 
 
 def job_key(partition: str, job: str) -> str:
     """Return the key of a routing job by its name, a hash. Raises ``BadKey``."""
-    return f"{JOB_PREFIX}{_scope_folder(partition, job)}".rstrip("/")
+    return f"{JOB_PREFIX}{scope_folder(partition, job)}".rstrip("/")
 
 
 def open_job_key(partition: str, job: str) -> str:
     """Return the key that says that a routing job may not have ended. Raises ``BadKey``."""
-    return f"{OPEN_JOB_PREFIX}{_scope_folder(partition, job)}".rstrip("/")
+    return f"{OPEN_JOB_PREFIX}{scope_folder(partition, job)}".rstrip("/")
 
 
 def parse_open_job_key(key: str) -> tuple[str, str]:
@@ -347,43 +338,8 @@ def parse_open_job_key(key: str) -> tuple[str, str]:
     raise BadKey("not the key of an open job")
 
 
-def hold_folder(partition: str, kind: str, what: str) -> str:
-    """Return the prefix of the holds of ``kind`` on ``what``: a UID, a Patient ID. Raises ``BadKey``."""
-    hashed = _hashed(what)
-    return check_prefix(f"{HOLD_PREFIX}{check_partition(partition)}/{kind}/{hashed[:2]}/{hashed}/")
-
-
-def purging_key(partition: str, scope: str, revision: int) -> str:
-    """Return the key that says that a purge may not be over. Raises ``BadKey``."""
-    return f"{PURGING_PREFIX}{_scope_folder(partition, scope)}{_revision(revision)}"
-
-
-def parse_purging_key(key: str) -> AmendmentKey:
-    """Return which purge may not be over; only the exact form is a key. Raises ``BadKey``."""
-    return _parse_revision(key, purging_key, "not the key of a purge under way")
-
-
-def moving_key(partition: str, scope: str, revision: int) -> str:
-    """Return the key that says that what a move left behind may still be there. Raises ``BadKey``."""
-    return f"{MOVING_PREFIX}{_scope_folder(partition, scope)}{_revision(revision)}"
-
-
-def parse_moving_key(key: str) -> AmendmentKey:
-    """Return which move may have left something behind; only the exact form is a key. Raises ``BadKey``."""
-    return _parse_revision(key, moving_key, "not the key of a move")
-
-
-def certificate_key(partition: str, day: str, name: str) -> str:
-    """Return the key of a certificate by the day of its purge and its name. Raises ``BadKey``."""
-    return check_key(f"{CERTIFICATE_PREFIX}{check_partition(partition)}/{day}/{name}")
-
-
-def certificate_name(scope: str, revision: int) -> str:
-    """Return the name of the certificate of a purge. Raises ``BadKey``."""
-    return f"{scope}-{_revision(revision)}"
-
-
-def _parse_revision(key: str, make: Callable[[str, str, int], str], otherwise: str) -> AmendmentKey:
+def parse_revision(key: str, make: Callable[[str, str, int], str], otherwise: str) -> AmendmentKey:
+    """Return the parts of a key as ``make`` makes it; only the exact form is one. Raises ``BadKey``."""
     segments = key.split("/")
     if len(segments) == 5 and segments[4].isascii() and segments[4].isdigit():
         parsed = AmendmentKey(segments[1], segments[3], int(segments[4][:8]))
@@ -392,17 +348,20 @@ def _parse_revision(key: str, make: Callable[[str, str, int], str], otherwise: s
     raise BadKey(otherwise)
 
 
-def _hashed(uid: str) -> str:
+def hashed(uid: str) -> str:
+    """Return what stands in keys for a sender's word."""
     return hashlib.sha256(uid.encode()).hexdigest()[:40]
 
 
-def _scope_folder(partition: str, scope: str) -> str:
+def scope_folder(partition: str, scope: str) -> str:
+    """Return the prefix of a scope below that of a kind of record. Raises ``BadKey``."""
     if not _SCOPE.fullmatch(scope):
         raise BadKey("not the scope of an amendment")
     return f"{check_partition(partition)}/{scope[:2]}/{scope}/"
 
 
-def _revision(revision: int) -> str:
+def revision_name(revision: int) -> str:
+    """Return a revision as it stands in keys. Raises ``BadKey``."""
     if not 1 <= revision <= MAX_REVISION:
         raise BadKey("not a revision")
     return f"{revision:08d}"

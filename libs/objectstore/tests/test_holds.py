@@ -13,7 +13,7 @@ from gantry.retention.v1.retention_pb2 import (
 from gantry_dicom.errors import BadRequest, Conflict, NotFound
 from gantry_objectstore.errors import BadSeal
 from gantry_objectstore.holds import Held, HoldLedger, Patient
-from gantry_objectstore.keys import HOLD_PREFIX
+from gantry_objectstore.retention_keys import HOLD_PREFIX
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.store import open_store
 

@@ -28,7 +28,8 @@ from gantry_objectstore.amendments import read_amendment, write_amendment
 from gantry_objectstore.certificates import CertificateLedger, name_of
 from gantry_objectstore.histories import read_history
 from gantry_objectstore.holds import Held, HoldLedger
-from gantry_objectstore.keys import PURGING_PREFIX, amendment_scope, header_key, parse_amendment_key
+from gantry_objectstore.keys import amendment_scope, header_key, parse_amendment_key
+from gantry_objectstore.retention_keys import PURGING_PREFIX
 from gantry_storage.retention import purging as module
 from gantry_storage.retention.purging import Orderer, PurgeTerms, Purging
 from pydicom import dcmread

@@ -11,7 +11,8 @@ from gantry_dicom.errors import BadRequest, CannotProcess, NotFound, Unavailable
 from gantry_index.amendments import apply_amendment
 from gantry_index.tiers import note_looked_at, placed_objects
 from gantry_index.writer import IndexWriter
-from gantry_objectstore.keys import MOVING_PREFIX, parse_amendment_key
+from gantry_objectstore.keys import parse_amendment_key
+from gantry_objectstore.retention_keys import MOVING_PREFIX
 from gantry_objectstore.store import open_store
 from gantry_objectstore.tiers import TieredStore
 from gantry_storage.retention.policies import Move, Retention, StudyFacts, destination

@@ -6,6 +6,7 @@ the grace), and destroys what was deleted long enough ago, by whomever.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -100,6 +101,7 @@ class Planner:
         self._send = send
         self._purging = purging
         self._retention = retention
+        self._turn = asyncio.Lock()
         self._holds = HoldCheck(store, sealer, IndexReader(pool))
 
     async def plan(self, partition: str | None = None) -> Report:
@@ -117,6 +119,11 @@ class Planner:
         A study that cannot go now is named in the report and tried again in the next run.
         """
         await self._purging.refuse_unsafe_bucket()
+        # What one run has begun another must not begin again.
+        async with self._turn:
+            return await self._run(partition)
+
+    async def _run(self, partition: str | None) -> Report:
         report = Report()
         async for study in self._due(partition):
             if report.studies >= self._retention.studies_a_run:

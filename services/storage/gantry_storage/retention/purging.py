@@ -25,16 +25,14 @@ from gantry_objectstore.certificates import CertificateLedger
 from gantry_objectstore.destruction import destroy, rules_that_delete
 from gantry_objectstore.histories import read_history, read_lines
 from gantry_objectstore.holds import HoldLedger
-from gantry_objectstore.keys import (
+from gantry_objectstore.keys import AmendmentKey, amendment_scope, header_folder
+from gantry_objectstore.protocol import ObjectStore
+from gantry_objectstore.retention_keys import (
     PURGING_PREFIX,
-    AmendmentKey,
-    amendment_scope,
     certificate_name,
-    header_folder,
     parse_purging_key,
     purging_key,
 )
-from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.tombstones import tombstones
 from gantry_reception.patients import patients_named

@@ -21,14 +21,9 @@ from gantry_index.tiers import PlacedObject, note_looked_at, placed_objects
 from gantry_objectstore.amendments import MAX_RECEPTIONS, write_amendment
 from gantry_objectstore.destruction import destroy
 from gantry_objectstore.histories import read_history, read_lines
-from gantry_objectstore.keys import (
-    MOVING_PREFIX,
-    AmendmentKey,
-    moving_key,
-    parse_amendment_key,
-    parse_moving_key,
-)
+from gantry_objectstore.keys import AmendmentKey, parse_amendment_key
 from gantry_objectstore.protocol import ObjectStore
+from gantry_objectstore.retention_keys import MOVING_PREFIX, moving_key, parse_moving_key
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.tombstones import locations, tombstones
 from gantry_telemetry.logs import get_logger
@@ -72,6 +67,8 @@ class Mover:
         self._pool = pool
         self._send = send
         self._grace = grace
+        # Two moves of one study at once would leave it in whichever store was named last.
+        self._turn = asyncio.Lock()
 
     @property
     def first(self) -> str:
@@ -86,6 +83,10 @@ class Mover:
         """
         if store_id not in self._stores:
             raise BadRequest(f"there is no store {store_id}")
+        async with self._turn:
+            return await self._move(partition, study_uid, store_id, orderer)
+
+    async def _move(self, partition: str, study_uid: str, store_id: str, orderer: Orderer) -> Move:
         shown = await placed_objects(self._pool, partition, study_uid)
         if not shown:
             raise NotFound("nothing of the study is shown")
