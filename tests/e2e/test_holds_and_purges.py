@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 
 import psycopg
 import pytest
@@ -92,10 +93,36 @@ def test_what_is_purged_is_gone_for_ever_and_certified(stack, web, root, gantry)
     assert len(web.search(f"/studies/{uid}/instances")) == 2
 
 
+def test_nothing_of_an_instance_that_is_purged_stays_in_the_index(stack, web, root, gantry):
+    study = generate_study(9103, "CT", instances=3)
+    web.store([each.data for each in study])
+    uid, gone = study[0].study_uid, study[1].sop_uid
+    series = web.search(f"/studies/{uid}/series")[0]["0020000E"]["Value"][0]
+    assert gone in metadata_in_index(stack, uid)
+    assert (
+        web.http.delete(f"{web.base_url}/studies/{uid}/series/{series}/instances/{gone}").status_code == 204
+    )
+    wait_for(lambda: batches_are_closed(stack, objects_of(stack, uid)), "the batch to close", 30)
+    gantry("study", "purge", uid, "--reason", "asked for", "--now")
+    wait_for(lambda: gone not in metadata_in_index(stack, uid), "the rest to be derived again", 30)
+    assert len(web.metadata(f"/studies/{uid}")) == 2
+    assert study[0].sop_uid in metadata_in_index(stack, uid)
+
+
 def test_a_plan_without_a_retention_file_is_that_nothing_goes(gantry):
     plan = json.loads(gantry("retention", "plan", "--json"))
     assert (plan["studies"], plan["by_policy"]) == (0, {})
     assert "0 studies" in gantry("retention", "plan")
+
+
+def metadata_in_index(stack, study_uid):
+    with psycopg.connect(stack.index_dsn) as connection:
+        found = connection.execute(
+            "SELECT g.metadata, g.documents FROM segment g JOIN series e ON e.id = g.series_pk"
+            " JOIN study s ON s.id = e.study_pk WHERE s.study_uid = %s",
+            [study_uid],
+        )
+        return "".join(zlib.decompress(part).decode() for row in found for part in row)
 
 
 def test_requests_that_make_no_sense_are_refused(web, root):

@@ -141,7 +141,7 @@ async def apply_amendment(pool: IndexPool, amendment: Amendment, scope: str) -> 
         if amendment.kind == AMENDMENT_KIND_HIDE:
             await _hide(connection, amendment)
         elif amendment.kind == AMENDMENT_KIND_PURGE:
-            await apply_purge(connection, amendment)
+            await apply_purge(connection, amendment, scope)
         elif amendment.kind == AMENDMENT_KIND_RELOCATE:
             await apply_relocation(connection, amendment)
         elif amendment.kind in KINDS:

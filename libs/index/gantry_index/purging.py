@@ -42,11 +42,22 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS k(object_key, ser
 ON CONFLICT (object_key) DO UPDATE SET state = excluded.state, is_gone = true
 """
 
-# Metadata of instances that nobody can see any more; segments that others share stay until they go too.
+# Metadata of instances that nobody can see any more.
 _DROP_SEGMENTS = """
 DELETE FROM segment AS g USING series AS e, study AS s
 WHERE s.partition = $1 AND s.study_uid = $2 AND e.study_pk = s.id AND g.series_pk = e.id
   AND NOT EXISTS (SELECT 1 FROM instance AS i WHERE i.series_pk = e.id AND i.segment_pk = g.id)
+"""
+
+# What shares a segment with something that is gone is derived again, into a segment without it.
+_RENEW = """
+INSERT INTO renewal (object_key, scope, partition, order_key)
+SELECT i.object_key, $3, i.partition, i.order_key
+FROM study AS s JOIN instance AS i ON i.study_pk = s.id JOIN segment AS g ON g.id = i.segment_pk
+WHERE s.partition = $1 AND s.study_uid = $2 AND g.instance_count > (
+    SELECT count(*) FROM instance AS t WHERE t.series_pk = g.series_pk AND t.segment_pk = g.id
+)
+ON CONFLICT (object_key, scope) DO UPDATE SET attempts = 0
 """
 
 _DUE = """
@@ -113,8 +124,11 @@ class Duplicate:
     sop_uid: str
 
 
-async def apply_purge(connection: Connection, amendment: Amendment) -> None:
-    """Mark what a purge destroys; the caller holds the study's lock."""
+async def apply_purge(connection: Connection, amendment: Amendment, scope: str) -> None:
+    """Mark what a purge destroys and forget what was derived from it; the caller holds the study's lock.
+
+    What shares its metadata with others waits to be derived again under ``scope``.
+    """
     partition, study_uid = amendment.partition, amendment.study_instance_uid
     rows = await connection.fetch(_MARK, partition, study_uid, amendment.purges, amendment.revision)
     await connection.execute(
@@ -126,6 +140,7 @@ async def apply_purge(connection: Connection, amendment: Amendment) -> None:
         *(partition, study_uid, VERDICT_STATE_TOMBSTONED),
     )
     await connection.execute(_DROP_SEGMENTS, partition, study_uid)
+    await connection.execute(_RENEW, partition, study_uid, scope)
 
 
 async def studies_to_purge(

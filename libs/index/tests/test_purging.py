@@ -88,14 +88,19 @@ async def test_who_restored_before_the_purge_has_won(pool, writer):
     assert len(await waiting_receptions(pool, "main", STUDY)) == 4
 
 
-async def test_metadata_of_a_study_that_goes_in_part_goes_with_the_last_instance_of_its_segment(pool, writer):
+async def test_metadata_goes_with_its_segment_and_what_shares_one_is_derived_again(pool, writer):
     await writer.index_chunk(records()[:2])
     await writer.index_chunk(records()[2:])
     for revision, sop in enumerate(("9.0", "9.1"), 1):
         await hide(pool, revision, sop)
     assert len(await pool.fetch("SELECT 1 FROM segment")) == 2
     await apply_amendment(pool, amendment(AMENDMENT_KIND_PURGE, 3, purges=1), SCOPE)
+    # Both instances of the first segment are hidden, so it goes whole.
     assert len(await pool.fetch("SELECT 1 FROM segment")) == 1
+    await hide(pool, 4, "9.2")
+    await apply_amendment(pool, amendment(AMENDMENT_KIND_PURGE, 5, purges=4), SCOPE)
+    rows = await pool.fetch("SELECT object_key, scope FROM renewal")
+    assert [tuple(row) for row in rows] == [(records()[3].reception.object_key, SCOPE)]
     assert [difference async for difference in differences(pool)] == []
 
 
