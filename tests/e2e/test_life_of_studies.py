@@ -11,10 +11,13 @@ import pytest
 from gantry_testing.stack import INDEX_DATABASE, Stack
 from gantry_testing.synthetic import generate_study
 from gantry_testing.waiting import wait_for
+from pydicom import Dataset
+from pynetdicom import AE
 
 # An archive of its own, rebuilt once.
 pytestmark = pytest.mark.slow
 
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 SERVICES = ("gateway", "ingest", "indexer", "indexer-worker", "storage")
 RETENTION = {
     "grace_days": 0,
@@ -76,6 +79,7 @@ def test_cold_studies_move_old_ones_go_and_a_rebuild_knows_both(archive):
         assert availability(web, f"/studies?StudyInstanceUID={kept}") == {"NEARLINE"}
         assert availability(web, f"/studies/{kept}/series") == {"NEARLINE"}
         assert availability(web, f"/studies/{kept}/instances") == {"NEARLINE"}
+        assert found_over_dimse(archive.peer, kept) == ["NEARLINE"]
         assert bodies(web, kept) == before
         assert web.get(f"/studies/{gone}").status_code == 410
 
@@ -123,6 +127,19 @@ def test_cold_studies_move_old_ones_go_and_a_rebuild_knows_both(archive):
         shown = archive.run("capacity", "gantry_cli", "capacity", "--by", "modality,tier", "--url", root)
         assert "primary" in shown
         assert "3 objects" in shown
+
+
+def found_over_dimse(peer, study_uid):
+    key = Dataset()
+    key.QueryRetrieveLevel, key.StudyInstanceUID, key.InstanceAvailability = "STUDY", study_uid, ""
+    entity = AE("TESTER")
+    entity.add_requested_context(STUDY_ROOT_FIND)
+    association = entity.associate(peer.host, peer.port, ae_title=peer.called_ae_title)
+    try:
+        answers = association.send_c_find(key, STUDY_ROOT_FIND)
+        return [match.InstanceAvailability for _, match in answers if match is not None]
+    finally:
+        association.release()
 
 
 def capacity(web, root):
