@@ -1,4 +1,4 @@
-"""``python -m gantry_storage worker|replay|rebuild|scrub``."""
+"""``python -m gantry_storage worker|replay|rebuild|scrub|bucket``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from gantry_dicom.errors import Unavailable
 from gantry_objectstore.keys import check_partition
 
-from gantry_storage.entrypoints import replay, scrub, worker
+from gantry_storage.entrypoints import bucket, replay, scrub, worker
 from gantry_storage.settings import StorageSettings
 
 # Before any batch, with the slack of a replay.
@@ -34,11 +34,17 @@ def main() -> None:
     again.add_argument("--since", type=_moment, help="ISO 8601; only what was received from that day on")
     again.add_argument("--rate", type=float, default=0.0, metavar="BYTES", help="a second at most (no limit)")
     again.add_argument("--repair", action="store_true", help="mend what can be mended, as the worker does")
+    kept = commands.add_parser("bucket", help="the bucket's settings as JSON; ends with 1 when any is wrong")
+    which = kept.add_mutually_exclusive_group()
+    which.add_argument("--verify", action="store_true", help="only look (the default)")
+    which.add_argument("--apply", action="store_true", help="set what is wrong")
     arguments = parser.parse_args()
     settings = StorageSettings()
     if arguments.command == "worker":
         worker.run(settings)
         return
+    if arguments.command == "bucket":
+        sys.exit(1 if bucket.run(settings, change=arguments.apply) else 0)
     if arguments.command == "scrub":
         chosen = {"scrub_bytes_per_second": arguments.rate, "scrub_objects_per_second": 0.0}
         if not arguments.repair:

@@ -9,13 +9,16 @@ from datetime import timedelta
 import uvloop
 from gantry_access.snapshots import forget_old_snapshots
 from gantry_objectstore.administration import prepare_store, sweep_unfinished
+from gantry_objectstore.tiers import stores_of
 from gantry_telemetry import configure
 from gantry_telemetry.logs import get_logger
 from gantry_telemetry.tracing import flush_traces
 from gantry_web.health import HealthServer
 
 from gantry_storage.bootstrap import Parts, make_parts
+from gantry_storage.bucket.settings import BucketSettings
 from gantry_storage.capacity import CapacitySettings
+from gantry_storage.entrypoints.bucket import watch_bucket
 from gantry_storage.instruments import LEFTOVERS, SNAPSHOTS
 from gantry_storage.loops import is_ours, repeat
 from gantry_storage.retention.settings import RetentionSettings
@@ -43,8 +46,8 @@ def run(settings: StorageSettings) -> None:
 
 
 async def _work(settings: StorageSettings) -> None:
-    parts = make_parts(settings)
-    retention, capacity = RetentionSettings(), CapacitySettings()
+    parts, bucket, retention = make_parts(settings), BucketSettings(), RetentionSettings()
+    capacity = CapacitySettings()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -67,6 +70,9 @@ async def _work(settings: StorageSettings) -> None:
         asyncio.create_task(repeat("scrub", settings.scrub_seconds, lambda: scrub(parts))),
         asyncio.create_task(repeat("recount", settings.scrub_seconds, lambda: recount(parts))),
         asyncio.create_task(repeat("watch", WATCH_SECONDS, lambda: watch(parts))),
+        asyncio.create_task(
+            repeat("bucket", bucket.check_seconds, lambda: watch_bucket(stores_of(parts.store)[0], bucket))
+        ),
         asyncio.create_task(repeat("serve", settings.request_seconds, lambda: serve(parts))),
         asyncio.create_task(repeat("retain", retention.run_seconds, lambda: retain(parts))),
         asyncio.create_task(repeat("move", retention.run_seconds, lambda: move(parts))),

@@ -1,0 +1,1 @@
+"""The bucket's own settings: what keeps objects when everything else fails."""
