@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+HEALTH_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+
 
 def health_routes(ready: Callable[[], bool]) -> list[Route]:
     """Return the routes ``/livez``, ``/readyz`` and ``/metrics``."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gantry_web.app import make_app
+from gantry_web.crowding import AtMost
 from gantry_web.lifeline import end_with_parent
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -53,5 +54,8 @@ def create_app(settings: GatewaySettings | None = None) -> Starlette:
     ]
     table = [*routes(), *administration, *auth_routes(chosen.auth_url), *viewer]
     return make_app(
-        table, ready=lambda: state["ready"], lifespan=lifespan, middleware=[rules, Middleware(RecordAccess)]
+        table,
+        ready=lambda: state["ready"],
+        lifespan=lifespan,
+        middleware=[rules, Middleware(AtMost, requests=chosen.http_requests), Middleware(RecordAccess)],
     )

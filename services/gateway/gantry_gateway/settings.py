@@ -17,6 +17,9 @@ class GatewaySettings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     http_workers: int = Field(default=1, ge=1)
+    # Requests in hand of one worker; beyond it callers are asked to come back (503). Each may hold
+    # 8 MiB of its answer ahead of its socket.
+    http_requests: int = Field(default=256, ge=1)
     # Base of every URL in answers; empty takes scheme and host of the request.
     public_base_url: str = ""
     # Files of the web viewer (`gantry viewer fetch`), served under /viewer/; the archive needs none.
