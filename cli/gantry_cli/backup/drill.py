@@ -8,6 +8,7 @@ commitments to report and of studies to send on are not taken over.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from gantry_cli.backup.create import INDEX, WITNESS
 from gantry_cli.backup.objects import last_copied
 from gantry_cli.backup.repository import read_document
 from gantry_cli.backup.restore import Source, Target, restore_stack
+from gantry_cli.backup.wal import last_archived
 from gantry_cli.backup.witness import Answer, Question, Witness
 from gantry_cli.lifecycle import down
 from gantry_cli.options import CHOICES_FILE
@@ -42,6 +44,7 @@ class DrillReport:
     index: str = ""
     # Seconds of work that a disaster now would have cost: databases, and the copy of the bucket.
     rpo_databases: float = 0.0
+    rpo_basis: str = "the age of the backup"
     rpo_objects: float | None = None
     restore_seconds: float = 0.0
     start_seconds: float = 0.0
@@ -63,7 +66,11 @@ def drill(runner: asyncio.Runner, source: Source, document: dict[str, Any], targ
     manifest = source.manifest
     report = DrillReport(manifest.id, index="rebuilt from the bucket")
     now = datetime.now(UTC)
-    report.rpo_databases = (now - datetime.fromisoformat(manifest.moment)).total_seconds()
+    safe_until = datetime.fromisoformat(manifest.moment)
+    if manifest.base and (archived := runner.run(last_archived(source.repository, manifest.base.system))):
+        safe_until = max(safe_until, archived)
+        report.rpo_basis = "since the log was last archived"
+    report.rpo_databases = (now - safe_until).total_seconds()
     if target.objects is not None:
         copied = runner.run(last_copied(target.objects))
         report.rpo_objects = (now - copied).total_seconds() if copied else None
@@ -92,7 +99,7 @@ def describe(report: DrillReport) -> Iterator[str]:
     yield f"Backup {report.backup}; index {report.index}"
     compared = f"{report.answers} answers, {report.audit_records} access records"
     yield f"  compared: {compared}, every object's digests"
-    yield f"  RPO of the databases: {report.rpo_databases:.0f} s (the age of the backup)"
+    yield f"  RPO of the databases: {report.rpo_databases:.0f} s ({report.rpo_basis})"
     if report.rpo_objects is None:
         yield "  RPO of the objects: 0 s as long as the bucket is there; no copy of it was used"
     else:
@@ -111,8 +118,6 @@ def as_json(report: DrillReport) -> str:
 
 def _as_folder_store(document: dict[str, Any]) -> dict[str, Any]:
     """Let the scratch stack keep its objects in a folder, whatever the archive does: links need no room."""
-    import base64
-
     choices = json.loads(base64.b64decode(document["files"][CHOICES_FILE]))
     text = json.dumps({**choices, "store": "file"}).encode()
     return {**document, "files": {**document["files"], CHOICES_FILE: base64.b64encode(text).decode()}}

@@ -18,6 +18,7 @@ import shlex
 import sys
 import zlib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -116,6 +117,12 @@ def opened_segment(data: bytes, key: str, keys: ReadingKeys) -> bytes:
     if hashlib.sha256(plain).digest() != body[-_DIGEST_BYTES:]:
         raise BadBackup(f"{key} is not what was archived")
     return plain
+
+
+async def last_archived(repository: Repository, system: str) -> datetime | None:
+    """Return when a segment of a cluster's log was last archived, ``None`` when none was."""
+    infos = [info async for info in repository.store.list(f"{WAL_PREFIX}{system}/")]
+    return max((info.last_modified for info in infos if _is_segment(info.key)), default=None)
 
 
 async def obsolete(repository: Repository, system: str, first_segment: str) -> list[str]:
