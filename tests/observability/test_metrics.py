@@ -6,9 +6,15 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ROOT / "charts" / "gantry" / "files"
+RUNBOOKS = ROOT / "docs" / "runbooks" / "alerts"
+# Some of their modules are imported only when they are needed.
+LIBRARIES = ("access", "messaging")
 SERVICES = ("auth", "gateway", "indexer", "ingest", "storage")
 
 # How each label is bounded; a new label needs a line here, and a reason.
@@ -57,7 +63,8 @@ def walk(name):
     for module in pkgutil.walk_packages(package.__path__, name + "."):
         if not module.name.endswith(("__main__", "migrations.env")):
             importlib.import_module(module.name)
-walk(sys.argv[1])
+for name in sys.argv[1:]:
+    walk(name)
 from prometheus_client import REGISTRY
 seen = {}
 for collector in REGISTRY._collector_to_names:
@@ -72,16 +79,16 @@ print(json.dumps(seen))
 """
 
 
-@pytest.fixture(scope="module", params=SERVICES)
-def metrics(request):
-    """The metrics of one service, as they are once all of its modules are imported."""
+@pytest.fixture(scope="module")
+def metrics():
+    """The metrics of all services, as they are once all of their modules are imported."""
     run = subprocess.run(
-        [sys.executable, "-P", "-c", WALK, f"gantry_{request.param}"],
+        [sys.executable, "-P", "-c", WALK, *(f"gantry_{name}" for name in (*SERVICES, *LIBRARIES))],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
-    assert len(found) > 10
+    assert len(found) > 80
     return found
 
 
@@ -101,3 +108,20 @@ def test_metrics_are_named_by_convention_and_bounded(metrics):
         if kind == "histogram":
             assert buckets <= 16, name
             assert len(labels) <= 3, name
+
+
+def test_rules_dashboards_and_runbooks_ask_for_metrics_that_are_there(metrics):
+    of_processes = {"process_cpu_seconds", "process_resident_memory_bytes", "process_open_files"}
+    known = {*metrics, *(f"gantry_{name}" for name in (*of_processes, "processes", "build_info"))}
+    files = [*FILES.glob("rules/*.yaml"), *FILES.glob("dashboards/*.json"), *RUNBOOKS.glob("*.md")]
+    assert len(files) > 40
+    for path in files:
+        for name in re.findall(r"\bgantry_[a-z0-9_]+", path.read_text()):
+            assert {name, re.sub(r"_(total|count|sum|bucket)$", "", name)} & known, f"{path.name}: {name}"
+
+
+def test_settings_named_in_runbooks_are_there():
+    settings = "".join(path.read_text() for path in ROOT.glob("services/*/gantry_*/settings.py"))
+    for path in RUNBOOKS.glob("*.md"):
+        for name in re.findall(r"GANTRY_([A-Z_]+)", path.read_text()):
+            assert re.search(rf"^    {name.lower()}:", settings, re.MULTILINE), f"{path.name}: {name}"

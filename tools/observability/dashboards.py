@@ -78,7 +78,14 @@ OVERVIEW = Dashboard(
                     width=8,
                 ),
                 Panel(
-                    "Instances up", [("sum by (job) (up and gantry_build_info{{ns}})", "{{job}}")], width=8
+                    "Instances up",
+                    [
+                        (
+                            "sum by (job) (up and on (namespace, job, instance) gantry_build_info{{ns}})",
+                            "{{job}}",
+                        )
+                    ],
+                    width=8,
                 ),
                 Panel("Releases", [("count by (version) (gantry_build_info{{ns}})", "{{version}}")], width=8),
                 Panel("Processes", [("sum by (job) (gantry_processes{{ns}})", "{{job}}")], width=8),
@@ -388,7 +395,10 @@ SECURITY = Dashboard(
                     ],
                     "s",
                 ),
-                rate("Snapshots published", "gantry_auth_snapshots_published_total", "", "outcome"),
+                Panel(
+                    "Snapshots published in an hour",
+                    [("sum by (outcome) (increase(gantry_auth_snapshots_total{{ns}}[1h]))", "{{outcome}}")],
+                ),
             ],
         ),
         Row(
