@@ -58,10 +58,18 @@ def complain(text: str) -> None:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return lines with columns as wide as their widest cell; the head alone when there are no rows."""
-    lines = [heads, *rows]
+    """Return lines with columns as wide as their widest cell; the head alone when there are no rows.
+
+    What somebody else wrote must not command the terminal: characters that do not print become question
+    marks.
+    """
+    lines = [[_printable(cell) for cell in line] for line in (heads, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -87,9 +87,7 @@ async def place_hold(request: Request) -> Response:
             raise BadRequest("study is a UID")
     elif scope == "patient":
         hold.patient_id = _identifier(document.get("patientId"), "patientId")
-        hold.issuer_of_patient_id = (
-            _identifier(document["issuer"], "issuer") if document.get("issuer") else ""
-        )
+        hold.issuer_of_patient_id = _identifier(document["issuer"], "issuer") if "issuer" in document else ""
     parts = components(request)
     note_access(request, parts, ACCESS_KIND_CHANGE, partition=partition, study_uid=hold.study_instance_uid)
     return json_answer(hold_document(HoldState(await parts.holds.place(hold), None)), 201)

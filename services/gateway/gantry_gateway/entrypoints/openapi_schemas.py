@@ -28,8 +28,8 @@ _ANNOTATION: Schema = {
     "pattern": "^(({0})(,({0}))*)?$".format("|".join(ANNOTATIONS)),
 }
 
-# Not of blanks alone.
-REASON: Schema = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"^\S([\s\S]*\S)?$"}
+# Not blanks alone.
+REASON: Schema = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"\S"}
 
 PARAMETERS: Mapping[str, Schema] = {
     "partition": {"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63},
@@ -84,7 +84,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "reason": REASON,
     "now": _FLAG,
     "all": _FLAG,
-    "ae": {"type": "string", "maxLength": 16},
+    "ae": {"type": "string"},
     "diagnosis": {"type": "string"},
     "since": {"type": "string", "format": "date-time"},
 }

@@ -91,11 +91,11 @@ async def list_certificates(request: Request) -> Response:
     """Answer certificates of a partition or of a ``study``, newest first, without their objects."""
     partition, _ = administrator(request, {"study", "limit"})
     query = request.query_params
-    study_uid = query.get("study", "")
-    if study_uid and not is_valid_uid(study_uid):
+    study_uid = query.get("study")
+    if study_uid is not None and not is_valid_uid(study_uid):
         raise BadRequest("study is a UID")
     limit = number_in(query.get("limit", str(_DEFAULT_LIMIT)), "limit", _MOST)
-    found = await components(request).certificates.newest(partition, limit, study_uid)
+    found = await components(request).certificates.newest(partition, limit, study_uid or "")
     found.sort(key=lambda each: each.ended_at_us, reverse=True)
     return json_answer([_summary(each) for each in found])
 
