@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -67,3 +69,29 @@ class StorageSettings(BaseSettings):
     recount_studies_per_second: float = Field(default=100.0, ge=0)
     # How often requests of administrators are looked for.
     request_seconds: float = Field(default=0.5, gt=0)
+
+
+class BucketSettings(BaseSettings):
+    """What the bucket itself shall be set to: compared by the worker, set by ``bucket --apply``."""
+
+    model_config = SettingsConfigDict(env_prefix="GANTRY_", frozen=True)
+
+    # Earlier versions are what a deletion by mistake, or by a stolen key, is undone from.
+    bucket_versioning: bool = True
+    # Rules of the bucket may let go of earlier versions no sooner than this.
+    bucket_versions_kept_days: int = Field(default=30, ge=1)
+    # Encryption of objects that come without a word about it, and its key; empty asks for none.
+    bucket_encryption: Literal["AES256", "aws:kms", ""] = "AES256"
+    bucket_encryption_key: str = ""
+    # A replica in another region or account: its bucket as an ARN, the role that copies, and the class.
+    bucket_replica: str = ""
+    bucket_replica_role: str = ""
+    bucket_replica_class: str = ""
+    # How often the worker compares the bucket with all this.
+    bucket_check_seconds: float = Field(default=3600.0, gt=0)
+
+    @model_validator(mode="after")
+    def _replica_has_role(self) -> Self:
+        if bool(self.bucket_replica) != bool(self.bucket_replica_role):
+            raise ValueError("a replica is named by its bucket and the role that copies to it")
+        return self

@@ -10,9 +10,8 @@ from gantry_objectstore.administration import LIFECYCLE_RULE, bucket_client
 from gantry_objectstore.store import open_store
 from gantry_storage.bucket import checks
 from gantry_storage.bucket.checks import State, apply, verify
-from gantry_storage.bucket.settings import BucketSettings
 from gantry_storage.entrypoints import bucket as entrypoint
-from gantry_storage.settings import StorageSettings
+from gantry_storage.settings import BucketSettings, StorageSettings
 from prometheus_client import REGISTRY
 
 WANTED = BucketSettings()
@@ -81,12 +80,14 @@ async def test_rules_that_forget_versions_too_early_are_wrong(store):
     found = {check.setting: check for check in await verify(store, WANTED)}
     assert found["lifecycle"].state is State.WRONG
     assert "after 5 days, not 30" in found["lifecycle"].detail
-    patient = BucketSettings(versions_kept_days=5)
+    patient = BucketSettings(bucket_versions_kept_days=5)
     assert states(await verify(store, patient))["lifecycle"] is State.OK
 
 
 async def test_replication_that_the_server_cannot_do_stays_wrong(store):
-    wanted = BucketSettings(replica_bucket="arn:aws:s3:::elsewhere", replica_role="arn:aws:iam::1:role/r")
+    wanted = BucketSettings(
+        bucket_replica="arn:aws:s3:::elsewhere", bucket_replica_role="arn:aws:iam::1:role/r"
+    )
     assert states(await apply(store, wanted))["replication"] is State.WRONG
 
 
@@ -147,7 +148,7 @@ class Recorded:
 
 
 def test_a_replica_is_set_beside_the_rules_of_the_site_and_deletions_do_not_go_there():
-    wanted = BucketSettings(replica_bucket="arn:aws:s3:::far", replica_role="arn:aws:iam::1:role/r")
+    wanted = BucketSettings(bucket_replica="arn:aws:s3:::far", bucket_replica_role="arn:aws:iam::1:role/r")
     client = Recorded()
     client.replication = {
         "Role": "r",

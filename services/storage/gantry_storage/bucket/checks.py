@@ -20,7 +20,7 @@ from gantry_objectstore.destruction import rules_that_delete
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.s3 import S3Store
 
-from gantry_storage.bucket.settings import BucketSettings
+from gantry_storage.settings import BucketSettings
 
 REPLICATION_RULE = "gantry-replica"
 # What servers answer to a request that they do not know. SeaweedFS 4.48 takes one to set replication for one
@@ -140,7 +140,7 @@ def _set(bucket: _Bucket, setting: str) -> None:
 
 
 def _versioning(bucket: _Bucket) -> Check:
-    if not bucket.settings.versioning:
+    if not bucket.settings.bucket_versioning:
         return Check("versioning", State.NOT_WANTED)
     found = bucket.client.get_bucket_versioning(Bucket=bucket.name).get("Status", "never enabled")
     return Check("versioning", State.OK if found == "Enabled" else State.WRONG, found)
@@ -151,13 +151,13 @@ def _set_versioning(bucket: _Bucket) -> None:
 
 
 def _encryption(bucket: _Bucket) -> Check:
-    wanted = bucket.settings.encryption
+    wanted = bucket.settings.bucket_encryption
     if not wanted:
         return Check("encryption", State.NOT_WANTED)
     found = bucket.read("get_bucket_encryption") or {}
     rules = found.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
     defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
-    key = bucket.settings.encryption_key
+    key = bucket.settings.bucket_encryption_key
     is_set = any(
         default.get("SSEAlgorithm") == wanted and key in ("", default.get("KMSMasterKeyID"))
         for default in defaults
@@ -167,9 +167,9 @@ def _encryption(bucket: _Bucket) -> Check:
 
 
 def _set_encryption(bucket: _Bucket) -> None:
-    default: dict[str, str] = {"SSEAlgorithm": bucket.settings.encryption}
-    if bucket.settings.encryption_key:
-        default["KMSMasterKeyID"] = bucket.settings.encryption_key
+    default: dict[str, str] = {"SSEAlgorithm": bucket.settings.bucket_encryption}
+    if bucket.settings.bucket_encryption_key:
+        default["KMSMasterKeyID"] = bucket.settings.bucket_encryption_key
     bucket.client.put_bucket_encryption(
         Bucket=bucket.name,
         ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": default}]},
@@ -199,7 +199,7 @@ def _policy(bucket: _Bucket) -> Check:
 
 
 def _replication(bucket: _Bucket) -> Check:
-    target = bucket.settings.replica_bucket
+    target = bucket.settings.bucket_replica
     if not target:
         return Check("replication", State.NOT_WANTED)
     found = bucket.read("get_bucket_replication") or {}
@@ -215,9 +215,9 @@ def _replication(bucket: _Bucket) -> Check:
 
 def _set_replication(bucket: _Bucket) -> None:
     wanted = bucket.settings
-    destination = {"Bucket": wanted.replica_bucket}
-    if wanted.replica_storage_class:
-        destination["StorageClass"] = wanted.replica_storage_class
+    destination = {"Bucket": wanted.bucket_replica}
+    if wanted.bucket_replica_class:
+        destination["StorageClass"] = wanted.bucket_replica_class
     found = bucket.read("get_bucket_replication") or {}
     others = [
         rule
@@ -235,7 +235,7 @@ def _set_replication(bucket: _Bucket) -> None:
     }
     bucket.client.put_bucket_replication(
         Bucket=bucket.name,
-        ReplicationConfiguration={"Role": wanted.replica_role, "Rules": [*others, ours]},
+        ReplicationConfiguration={"Role": wanted.bucket_replica_role, "Rules": [*others, ours]},
     )
 
 
@@ -243,7 +243,7 @@ def _lifecycle(bucket: _Bucket) -> Check:
     """Look at what rules do besides deleting current objects."""
     found = bucket.read("get_bucket_lifecycle_configuration") or {}
     rules = [rule for rule in found.get("Rules", []) if rule.get("Status") == "Enabled"]
-    kept = bucket.settings.versions_kept_days
+    kept = bucket.settings.bucket_versions_kept_days
     faults = []
     for rule in rules:
         name = rule.get("ID") or "(without a name)"

@@ -15,8 +15,7 @@ from gantry_telemetry.logs import get_logger
 from gantry_telemetry.metrics import gauge
 
 from gantry_storage.bucket.checks import Check, State, apply, verify
-from gantry_storage.bucket.settings import BucketSettings
-from gantry_storage.settings import StorageSettings
+from gantry_storage.settings import BucketSettings, StorageSettings
 
 SETTING = gauge(
     "gantry_bucket_setting_ok",

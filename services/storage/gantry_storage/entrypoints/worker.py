@@ -16,13 +16,12 @@ from gantry_telemetry.tracing import flush_traces
 from gantry_web.health import HealthServer
 
 from gantry_storage.bootstrap import Parts, make_parts
-from gantry_storage.bucket.settings import BucketSettings
 from gantry_storage.capacity import CapacitySettings
 from gantry_storage.entrypoints.bucket import watch_bucket
 from gantry_storage.instruments import LEFTOVERS, SNAPSHOTS
 from gantry_storage.loops import is_ours, repeat
 from gantry_storage.retention.settings import RetentionSettings
-from gantry_storage.settings import StorageSettings
+from gantry_storage.settings import BucketSettings, StorageSettings
 
 log = get_logger(__name__)
 
@@ -71,7 +70,9 @@ async def _work(settings: StorageSettings) -> None:
         asyncio.create_task(repeat("recount", settings.scrub_seconds, lambda: recount(parts))),
         asyncio.create_task(repeat("watch", WATCH_SECONDS, lambda: watch(parts))),
         asyncio.create_task(
-            repeat("bucket", bucket.check_seconds, lambda: watch_bucket(stores_of(parts.store)[0], bucket))
+            repeat(
+                "bucket", bucket.bucket_check_seconds, lambda: watch_bucket(stores_of(parts.store)[0], bucket)
+            )
         ),
         asyncio.create_task(repeat("serve", settings.request_seconds, lambda: serve(parts))),
         asyncio.create_task(repeat("retain", retention.run_seconds, lambda: retain(parts))),
