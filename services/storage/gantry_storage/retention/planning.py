@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
@@ -19,7 +19,7 @@ from gantry_index.amendments import covered_receptions
 from gantry_index.pools import IndexPool
 from gantry_index.purging import Duplicate, old_duplicates, studies_to_purge
 from gantry_index.reader import IndexReader
-from gantry_index.retention import KeptStudy, kept_studies, sources_of
+from gantry_index.retention import KeptStudy, kept_studies, measured, sources_of
 from gantry_objectstore.amendments import MAX_RECEPTIONS, write_amendment
 from gantry_objectstore.holds import Held
 from gantry_objectstore.protocol import ObjectStore
@@ -144,16 +144,22 @@ class Planner:
         asks_source = any(policy.when.sources for policy in retention.policies)
         settled = now - timedelta(days=retention.settle_days)
         async for study in kept_studies(self._pool, settled, partition):
-            verdict = decide(retention, await facts_of(self._pool, study, asks_source=asks_source))
+            facts = await facts_of(self._pool, study, asks_source=asks_source)
+            verdict = decide(retention, facts)
             if verdict is None or verdict.due > now:
+                continue
+            # Whoever adds to a study still needs it. Only of what is due so far this is looked up.
+            found = await measured(self._pool, study)
+            verdict = decide(retention, replace(facts, received_at=found.newest_at or study.received_at))
+            if verdict is None or verdict.due > now or not found.instances:
                 continue
             yield DueStudy(
                 partition=study.partition,
                 study=study.study_uid,
                 policy=verdict.policy,
                 due=verdict.due.date().isoformat(),
-                instances=study.instances,
-                bytes=study.bytes,
+                instances=found.instances,
+                bytes=found.bytes,
                 held=tuple(
                     hold.hold for hold in await self._holds.standing(study.partition, study.study_uid, ())
                 ),
@@ -242,14 +248,13 @@ class Planner:
 
 
 async def facts_of(pool: IndexPool, study: KeptStudy, *, asks_source: bool) -> StudyFacts:
-    """Return what policies look at. Raises ``Unavailable``."""
+    """Return what policies look at, as if nothing had come after the first of it. Raises ``Unavailable``."""
     return StudyFacts(
         partition=study.partition,
         modalities=study.modalities,
         sources=await sources_of(pool, study.partition, study.study_uid) if asks_source else (),
         study_date=study.study_date,
-        # Whoever adds to a study still needs it.
-        received_at=study.newest_at,
+        received_at=study.received_at,
         birth_date=study.birth_date,
         looked_at=study.looked_at,
     )

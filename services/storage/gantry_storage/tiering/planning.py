@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from gantry_dicom.errors import BadRequest, GantryError, Unavailable
 from gantry_index.pools import IndexPool
-from gantry_index.retention import KeptStudy, kept_studies
+from gantry_index.retention import KeptStudy, Measure, kept_studies, measured
 from gantry_telemetry.logs import get_logger
 
 from gantry_storage.retention.planning import PRINCIPAL, Refusal, facts_of
@@ -55,14 +55,14 @@ class MovePlanner:
     async def plan(self, partition: str | None = None) -> MoveReport:
         """Return what a run would move now."""
         report = MoveReport()
-        async for study, move in self._due(partition):
-            _count(report, study, move)
+        async for _, found, move in self._due(partition):
+            _count(report, found, move)
         return report
 
     async def run(self, partition: str | None = None) -> MoveReport:
         """Move what is due; a study that cannot be moved now is named and tried again in the next run."""
         report = MoveReport()
-        async for study, move in self._due(partition):
+        async for study, found, move in self._due(partition):
             if report.studies >= self._retention.studies_a_run:
                 report.more = True
                 break
@@ -76,10 +76,10 @@ class MovePlanner:
             except GantryError as error:
                 _refuse(report, study, error)
             else:
-                _count(report, study, move)
+                _count(report, found, move)
         return report
 
-    async def _due(self, partition: str | None) -> AsyncIterator[tuple[KeptStudy, Move]]:
+    async def _due(self, partition: str | None) -> AsyncIterator[tuple[KeptStudy, Measure, Move]]:
         retention, now = self._retention, datetime.now(UTC)
         if not retention.moves:
             return
@@ -87,15 +87,20 @@ class MovePlanner:
         settled = now - timedelta(days=retention.settle_days)
         async for study in kept_studies(self._pool, settled, partition):
             facts = await facts_of(self._pool, study, asks_source=asks_source)
-            move = destination(retention, facts, now)
-            if move is not None and set(study.stores) != {move.to}:
-                yield study, move
+            if destination(retention, facts, now) is None:
+                continue
+            found = await measured(self._pool, study)
+            move = destination(
+                retention, replace(facts, received_at=found.newest_at or study.received_at), now
+            )
+            if move is not None and set(found.stores) - {move.to}:
+                yield study, found, move
 
 
-def _count(report: MoveReport, study: KeptStudy, move: Move) -> None:
+def _count(report: MoveReport, found: Measure, move: Move) -> None:
     report.studies += 1
-    report.instances += study.instances
-    report.bytes += study.bytes
+    report.instances += found.instances
+    report.bytes += found.bytes
     report.by_rule[move.name] = report.by_rule.get(move.name, 0) + 1
 
 
