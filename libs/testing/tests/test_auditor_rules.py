@@ -148,3 +148,10 @@ def test_an_unanswered_line_whose_object_came_late_needs_no_verdict():
     late = replace(LINE, object_key=OTHER_KEY, order_key="01A00000001", unanswered=True)
     objects = GOOD.objects | {OTHER_KEY: replace(GOOD.objects[KEY], key=OTHER_KEY)}
     assert judge([SENT], replace(GOOD, lines=(late, LINE), objects=objects), AGE) == ()
+
+
+def test_what_only_a_sweeper_was_left_to_record_may_appear_though_it_was_refused():
+    refused = replace(SENT, answer=Answer.REFUSED)
+    assert "refused-in-no-index" in {each.rule for each in judge([refused], GOOD, AGE)}
+    swept = replace(LINE, unanswered=True, swept=True)
+    assert judge([refused], replace(GOOD, lines=(swept,)), AGE) == ()

@@ -11,7 +11,12 @@ from typing import Any
 
 import httpx
 import psycopg
-from gantry.reception.v1.reception_pb2 import OUTCOME_REFUSED, OUTCOME_UNANSWERED, Manifest
+from gantry.reception.v1.reception_pb2 import (
+    MANIFEST_WRITER_SWEEPER,
+    OUTCOME_REFUSED,
+    OUTCOME_UNANSWERED,
+    Manifest,
+)
 from gantry_dicom.errors import GantryError, NotFound
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.records import read_manifest
@@ -143,6 +148,7 @@ def _lines(manifest_key: str, manifest: Manifest) -> list[ManifestLine]:
             refused=line.outcome == OUTCOME_REFUSED,
             transfer_syntax_uid=line.transfer_syntax_uid,
             unanswered=line.outcome == OUTCOME_UNANSWERED,
+            swept=manifest.writer == MANIFEST_WRITER_SWEEPER,
         )
         for line in manifest.receptions
     ]

@@ -116,18 +116,25 @@ def _objects_of_lines(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _refused(sent: Sequence[SentInstance], evidence: Evidence) -> Iterator[Finding]:
+    """What was refused is in no index, unless only a sweeper was left to write its manifest.
+
+    A store that took the object and failed to say so, and then a receiver that could not say for a
+    whole lease that it had refused it: docs/reliability.md calls that unanswered.
+    """
     allowed = {(_identity(i), i.data_set_sha256) for i in sent if i.answer is not Answer.REFUSED}
     told = {(_identity(i), i.data_set_sha256): i.told for i in sent if i.answer is Answer.REFUSED}
     refused = told.keys() - allowed
+    swept = {line.object_key for line in evidence.lines if line.swept}
     for instance in evidence.instances:
         content = _identity(instance), instance.data_set_sha256
-        if content in refused:
+        if content in refused and instance.object_key not in swept:
             detail = f"{instance.object_key}, told {told[content] or 'a failure'}"
             yield Finding("refused-in-no-index", _subject(instance), detail)
-    refused_keys = {line.object_key for line in evidence.lines if line.refused}
+    refused_keys = {line.object_key for line in evidence.lines if line.refused} - swept
     for verdict in evidence.verdicts.values():
         identity = verdict.partition, verdict.study_uid, verdict.sop_uid
-        if (identity, verdict.data_set_sha256) in refused or verdict.object_key in refused_keys:
+        is_refused = (identity, verdict.data_set_sha256) in refused and verdict.object_key not in swept
+        if is_refused or verdict.object_key in refused_keys:
             yield Finding("refused-in-no-index", "/".join(identity), f"{verdict.object_key}: {verdict.state}")
 
 

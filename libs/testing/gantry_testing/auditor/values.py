@@ -61,6 +61,8 @@ class ManifestLine:
     transfer_syntax_uid: str = ""
     # The sender went away before it was answered: there may be an object, or none.
     unanswered: bool = False
+    # Written by the sweeper, which knows nothing of answers: the receiver was gone for a whole lease.
+    swept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
