@@ -66,6 +66,7 @@ BROKEN = {
     "acknowledged-decided": replace(GOOD, verdicts={}),
     "acknowledged-searchable": replace(GOOD, instances=()),
     "object-present": replace(GOOD, objects={}),
+    "object-destroyed": replace(GOOD, destroyed=frozenset({KEY})),
     "object-bytes": replace(GOOD, contents={KEY: Content("dX", "f1", 99)}),
     "verdict-agrees": replace(GOOD, verdicts={KEY: replace(VERDICT, state="pending")}),
     "served": replace(GOOD, served={("main", "1.2", "1.2.3.4"): Served(404, None)}),
@@ -81,6 +82,20 @@ BROKEN = {
 @pytest.mark.parametrize("rule", BROKEN)
 def test_a_broken_invariant_is_found(rule):
     assert rule in rules([SENT], BROKEN[rule])
+
+
+def test_what_was_destroyed_is_missed_by_nobody():
+    gone = replace(
+        GOOD,
+        objects={},
+        contents={},
+        instances=(),
+        served={},
+        destroyed=frozenset({KEY}),
+        verdicts={KEY: replace(VERDICT, state="tombstoned")},
+    )
+    assert rules([SENT], gone) == set()
+    assert "object-present" in rules([SENT], replace(gone, destroyed=frozenset()))
 
 
 def test_each_acknowledgement_needs_a_line_of_its_own():

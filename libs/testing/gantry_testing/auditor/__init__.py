@@ -71,7 +71,9 @@ async def audit(
     """
     store = open_store(target.store_url, options=target.store_settings)
     try:
-        lines, unreadable = await gather.read_manifests(store, Sealer.from_text(target.seal_keys))
+        sealer = Sealer.from_text(target.seal_keys)
+        lines, unreadable = await gather.read_manifests(store, sealer)
+        destroyed, unbelieved = await gather.read_certificates(store, sealer)
         objects = await gather.list_objects(store)
         unread = {line.object_key for line in lines if line.manifest_key not in known}
         contents = await gather.read_contents(store, sorted(unread))
@@ -85,12 +87,13 @@ async def audit(
     found = Evidence(
         now=now,
         lines=tuple(lines),
-        unreadable_records=tuple(unreadable),
+        unreadable_records=(*unreadable, *unbelieved),
         objects=objects,
         contents=contents,
         verdicts=verdicts,
         instances=tuple(instances),
         served=served,
+        destroyed=destroyed,
         miscounts=tuple(miscounts),
     )
     counts = {

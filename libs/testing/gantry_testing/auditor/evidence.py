@@ -17,6 +17,7 @@ from gantry.reception.v1.reception_pb2 import (
     OUTCOME_UNANSWERED,
     Manifest,
 )
+from gantry.retention.v1.retention_pb2 import Certificate
 from gantry_dicom.errors import GantryError, NotFound
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.records import read_manifest
@@ -130,6 +131,20 @@ async def read_manifests(store: ObjectStore, sealer: Sealer) -> tuple[list[Manif
         else:
             lines += _lines(info.key, manifest)
     return lines, unreadable
+
+
+async def read_certificates(store: ObjectStore, sealer: Sealer) -> tuple[frozenset[str], list[str]]:
+    """Return the keys of all objects that were destroyed, and the keys of certificates that do not open."""
+    destroyed: set[str] = set()
+    unreadable: list[str] = []
+    async for info in store.list("d/"):
+        try:
+            certificate = sealer.open(await store.get(info.key), Certificate)
+        except GantryError:
+            unreadable.append(info.key)
+        else:
+            destroyed |= {one.object_key for one in certificate.objects}
+    return frozenset(destroyed), unreadable
 
 
 def _lines(manifest_key: str, manifest: Manifest) -> list[ManifestLine]:

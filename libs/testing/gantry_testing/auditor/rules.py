@@ -104,6 +104,10 @@ def _objects_of_lines(evidence: Evidence) -> Iterator[Finding]:
     for line in evidence.lines:
         if line.refused:
             continue
+        if line.object_key in evidence.destroyed:
+            if line.object_key in evidence.objects:
+                yield Finding("object-destroyed", line.object_key, "certified as destroyed, and in the store")
+            continue
         if line.object_key not in evidence.objects:
             if not line.unanswered:
                 yield Finding("object-present", line.object_key, "named by a manifest but not in the store")

@@ -132,6 +132,8 @@ class Evidence:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     instances: tuple[IndexedInstance, ...] = ()
     served: dict[Identity, Served] = field(default_factory=dict)
+    # Keys of the objects that certificates of destruction name.
+    destroyed: frozenset[str] = frozenset()
     miscounts: tuple[Finding, ...] = ()
 
 
