@@ -11,7 +11,7 @@ from gantry_embedded.postgres import PostgresServer
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
-from gantry_objectstore.store import open_store
+from gantry_objectstore.tiers import open_tiers, parse_tiers
 
 from gantry_cli.options import choices_of
 from gantry_cli.rebuild import local_surroundings
@@ -46,17 +46,24 @@ def archive_of(state: Path) -> Archive:
             folder=None,
             core_dsn=os.environ["GANTRY_CORE_DSN"],
             index_dsn=os.environ.get("GANTRY_INDEX_DSN", ""),
-            store=open_store(os.environ["GANTRY_STORE_URL"]),
+            store=_store_at(os.environ["GANTRY_STORE_URL"], StoreSettings.from_environment()),
             seal_keys=os.environ["GANTRY_SEAL_KEYS"],
         )
     found = local_surroundings(state)
-    settings = StoreSettings.from_environment(found)
     return Archive(
         folder=state,
         core_dsn=_core_of(state),
         index_dsn=found["GANTRY_INDEX_DSN"],
-        store=open_store(found["GANTRY_STORE_URL"], options=settings),
+        store=_store_at(found["GANTRY_STORE_URL"], StoreSettings.from_environment(found)),
         seal_keys=found["GANTRY_SEAL_KEYS"],
+    )
+
+
+def _store_at(url: str, settings: StoreSettings) -> ObjectStore:
+    """Open the archive's store, with the ones that cold objects were moved to."""
+    store_id = os.environ.get("GANTRY_STORE_ID", "primary")
+    return open_tiers(
+        url, store_id, parse_tiers(os.environ.get("GANTRY_TIERS", ""), store_id), options=settings
     )
 
 
