@@ -28,6 +28,8 @@ from gantry_testing.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.prometheus]
 
+# Another transfer syntax than the stored one: a job for a process.
+JPEG_LS = "multipart/related; type=image/jls; transfer-syntax=1.2.840.10008.1.2.4.80"
 POISON = generate_study(900, "MR", size=(16, 16))[0]
 CONTEXTS = [(VERIFICATION, "1.2.840.10008.1.2")]
 LIMITS = {
@@ -270,7 +272,7 @@ def test_pictures_that_cannot_be_made_or_come_slowly(stack, prometheus, healed):
     def look():
         with stack.web(timeout=10) as web:
             web.http.get(f"{web.base_url}{path}/frames/1")
-            web.http.get(f"{web.base_url}{path}/rendered")
+            web.http.get(f"{web.base_url}{path}/frames/1", headers={"Accept": JPEG_LS})
 
     with again_and_again(look, 0.05):
         wait_firing(prometheus, "GantryPixelWorkersDying", "GantryImagesSlow", seconds=180)
