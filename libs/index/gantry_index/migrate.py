@@ -45,6 +45,8 @@ INDEX = Schema("index", Path(__file__).parent / "migrations", 0x67616E7472796978
 def migrate(dsn: str, revision: str = "head", *, schema: Schema = INDEX, attempts: int = 5) -> str:
     """Upgrade the database of ``dsn`` to ``revision``; returns the revision it now has.
 
+    A database that a newer release has migrated is left as it is: its schema serves this release too
+    (docs/upgrading.md), and whoever puts the older code back runs its migration first.
     Blocks; run it in a thread from asynchronous code. Raises ``Unavailable`` when the
     database does not answer, or when other work holds a table longer than all attempts.
     """
@@ -86,7 +88,11 @@ def _run(dsn: str, revision: str, schema: Schema) -> str:
             # Session level and outside the migration's transactions: held to the end of the run.
             _wait_for_other_runs(connection, schema)
             connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+            before = MigrationContext.configure(connection).get_current_revision()
             connection.commit()
+            if before is not None and before > revisions(schema)[-1]:
+                log.warning("database_newer_than_code", kind=schema.name, version=before)
+                return before
             config = _config(schema)
             config.attributes["connection"] = connection
             command.upgrade(config, revision)

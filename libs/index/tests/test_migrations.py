@@ -58,6 +58,16 @@ def test_migrating_again_changes_nothing(empty_dsn):
         assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (1,)
 
 
+def test_a_database_of_a_newer_release_is_left_as_it_is(empty_dsn):
+    migrate(empty_dsn)
+    with psycopg.connect(empty_dsn) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    before = catalogue(empty_dsn)
+    assert migrate(empty_dsn) == "9999"
+    assert current_revision(empty_dsn) == "9999"
+    assert catalogue(empty_dsn) == before
+
+
 def test_eight_runs_at_once_make_one_schema(empty_dsn):
     with ThreadPoolExecutor(8) as threads:
         reached = list(threads.map(migrate, [empty_dsn] * 8))
