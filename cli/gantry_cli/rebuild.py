@@ -139,4 +139,5 @@ def _pass(environment: Mapping[str, str], options: argparse.Namespace) -> None:
 def run_storage(environment: Mapping[str, str], *arguments: str) -> int:
     """Run one of the storage service's commands to its end and return the exit code."""
     command = [sys.executable, "-P", "-m", "gantry_storage", *arguments]
-    return subprocess.run(command, env=dict(environment), check=False).returncode
+    sys.stdout.flush()
+    return subprocess.run(command, env=dict(environment), stdout=sys.stdout, check=False).returncode

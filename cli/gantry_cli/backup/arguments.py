@@ -81,6 +81,11 @@ def add_restore(parser: argparse.ArgumentParser) -> None:
     _takes_backup(parser)
     parser.add_argument("--objects", metavar="COPY", help="copy of the bucket that the new stack begins with")
     parser.add_argument("--replace", action="store_true", help="put aside what is there")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="the stack takes the lost one's place in the repository, too (--replace says so)",
+    )
 
 
 def restore_parents(

@@ -7,9 +7,10 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gantry_dicom.errors import BadRequest
 from gantry_embedded.files import write_private
 from gantry_objectstore.protocol import ObjectStore
 from gantry_objectstore.store import open_store
+from gantry_telemetry import configure
 
 from gantry_cli.access import AccessOptions
 from gantry_cli.backup import drill as drills
@@ -56,12 +58,14 @@ def run(options: argparse.Namespace) -> int:
         "drill": _drill,
         "forget": _forget,
     }
+    configure("gantry", "WARNING")
     with asyncio.Runner() as runner:
         return actions[options.action](runner, options)
 
 
 def restore(options: argparse.Namespace) -> int:
     """Run ``gantry restore``. Raises the ``GantryError`` that it ends with."""
+    configure("gantry", "WARNING")
     with asyncio.Runner() as runner, _source(runner, options) as source:
         document = runner.run(restoring.verified(source.repository, source.manifest, source.keys))
         say(f"Backup {source.manifest.id} is whole")
@@ -71,6 +75,7 @@ def restore(options: argparse.Namespace) -> int:
             target = Target(
                 options.state.absolute(),
                 replace=options.replace,
+                resumes=options.replace or options.resume,
                 objects=objects,
                 until=options.until,
                 latest=options.latest,
@@ -175,7 +180,9 @@ def _drill(runner: asyncio.Runner, options: argparse.Namespace) -> int:
                 latest=options.latest,
                 keep_ports=False,
             )
-            report = drills.drill(runner, source, document, target)
+            # What it says on its way is not its answer.
+            with redirect_stdout(sys.stderr):
+                report = drills.drill(runner, source, document, target)
     if options.json:
         say(drills.as_json(report))
     else:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gantry_access.audit_chain import verify
+from gantry_dicom.errors import Unavailable
 from gantry_objectstore.sealing import Sealer
 from gantry_objectstore.settings import StoreSettings
 from gantry_objectstore.store import open_store
@@ -124,9 +125,10 @@ def _as_folder_store(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _gantry(*arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, "-P", "-m", "gantry_cli", *arguments], check=True, stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-P", "-m", "gantry_cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(f"the restored stack does not start: {done.stderr.strip()}")
 
 
 def _compare_answers(report: DrillReport, state: Path, expected: list[Answer]) -> None:

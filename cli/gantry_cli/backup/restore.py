@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +36,8 @@ from gantry_cli.backup.keys import ReadingKeys
 from gantry_cli.backup.objects import BucketCopy
 from gantry_cli.backup.programs import connection_of, feed, program
 from gantry_cli.backup.repository import (
+    POINTER_FILE,
+    SIGNING_KEY_FILE,
     Manifest,
     Repository,
     list_backups,
@@ -51,7 +52,6 @@ from gantry_cli.rebuild import run_storage, start_worker
 from gantry_cli.stack import CORE_DATABASE, INDEX_DATABASE, Servers, servers_of, start_servers
 from gantry_cli.terminal import say
 
-PORTS_FILE = "ports.json"
 PROCESSES = 2
 # Made anew at every start from what is kept, or worth nothing without the database beside it.
 REPLACED = ("postgres", "valkey")
@@ -80,6 +80,9 @@ class Target:
     # Use the base backup and the archived log: up to a moment, or as far as they reach.
     until: datetime | None = None
     latest: bool = False
+    # It takes the place of the stack that was backed up. Any other would archive its log among that one's,
+    # and the next recovery would follow the wrong of the two.
+    resumes: bool = False
     keep_ports: bool = True
 
 
@@ -147,7 +150,15 @@ def restore_stack(runner: asyncio.Runner, source: Source, document: dict[str, An
             _restore_dumps(runner, source, servers)
         if target.objects is not None:
             _bring_objects(runner, target, environment)
-        _bring_index(environment, since)
+        _bring_index(environment, state / "logs", since)
+
+
+# Files of a backup that not every restored stack has.
+_OPTIONAL_FILES: Mapping[str, Callable[[Target], bool]] = {
+    "ports.json": lambda target: target.keep_ports,
+    POINTER_FILE: lambda target: target.resumes,
+    SIGNING_KEY_FILE: lambda target: target.resumes,
+}
 
 
 def check_target(target: Target) -> None:
@@ -208,8 +219,9 @@ def _put_aside(target: Target) -> None:
 
 
 def _write_files(state: Path, files: dict[str, str], target: Target) -> None:
+    left_out = {name for name, kept in _OPTIONAL_FILES.items() if not kept(target)}
     for name, text in files.items():
-        if name == PORTS_FILE and not target.keep_ports:
+        if name in left_out:
             continue
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise BadBackup("a file of the backup lies outside the state folder")
@@ -261,15 +273,14 @@ def _complain_of(keys: list[str], what: str) -> None:
         say(f"  {len(keys)} objects {what}: {', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''}")
 
 
-def _bring_index(environment: dict[str, str], since: datetime | None) -> None:
+def _bring_index(environment: dict[str, str], logs: Path, since: datetime | None) -> None:
     """Index what the bucket holds and the index does not; the past is announced to nobody again."""
     beside = {**os.environ, **environment}
-    with tempfile.TemporaryDirectory(prefix="gantry-restore-") as logs:
-        worker = start_worker(beside, PROCESSES, Path(logs))
-        try:
-            arguments = ["rebuild"] if since is None else ["replay", "--since", since.isoformat()]
-            if run_storage(beside, *arguments):
-                raise Conflict("the index is not whole yet: `gantry rebuild --switch` makes it so")
-        finally:
-            worker.stop()
+    worker = start_worker(beside, PROCESSES, logs)
+    try:
+        arguments = ["rebuild"] if since is None else ["replay", "--since", since.isoformat()]
+        if run_storage(beside, *arguments):
+            raise Conflict("the index is not whole yet: `gantry rebuild --switch` makes it so")
+    finally:
+        worker.stop()
     forget_events(environment["GANTRY_INDEX_DSN"])
