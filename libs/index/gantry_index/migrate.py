@@ -24,6 +24,8 @@ from gantry_telemetry.logs import get_logger
 log = get_logger(__name__)
 
 _LOCK_TIMEOUT = "5s"
+# A revision that locks several tables can meet a writer that has them in another order.
+_LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _WAIT_FOR_OTHER_RUN_SECONDS = 600.0
 _BETWEEN_ATTEMPTS_SECONDS = 0.1
 _CONNECT_TIMEOUT = 5
@@ -60,7 +62,7 @@ def migrate(dsn: str, revision: str = "head", *, schema: Schema = INDEX, attempt
 
 
 class _LockedError(Unavailable):
-    """Another session held a lock longer than a statement of ours may wait."""
+    """Another session held a lock longer than a statement of ours may wait, or waited for ours."""
 
 
 def current_revision(dsn: str) -> str | None:
@@ -100,7 +102,7 @@ def _run(dsn: str, revision: str, schema: Schema) -> str:
             reached = MigrationContext.configure(connection).get_current_revision()
     except (sqlalchemy.exc.OperationalError, psycopg.OperationalError) as error:
         cause = getattr(error, "orig", error)  # what psycopg raised, wrapped or not
-        kind = _LockedError if isinstance(cause, psycopg.errors.LockNotAvailable) else Unavailable
+        kind = _LockedError if isinstance(cause, _LOCKED) else Unavailable
         raise kind(f"the {schema.name} database cannot be migrated now") from error
     finally:
         engine.dispose()  # ends the session, and the lock with it

@@ -116,6 +116,20 @@ def test_a_run_tries_again_when_the_lock_is_free(empty_dsn, held_table, monkeypa
     assert waits == [1]
 
 
+def test_a_run_that_met_a_writer_with_its_tables_in_another_order_is_tried_again(empty_dsn, monkeypatch):
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    runs = iter([psycopg.errors.DeadlockDetected(), None])
+    upgrade = module.command.upgrade
+
+    def upgrade_or_fail(config, revision):
+        if error := next(runs):
+            raise error
+        upgrade(config, revision)
+
+    monkeypatch.setattr(module.command, "upgrade", upgrade_or_fail)
+    assert migrate(empty_dsn) == revisions()[-1]
+
+
 def test_a_database_that_does_not_answer_is_said_so(free_port):
     with pytest.raises(Unavailable):
         migrate(f"postgresql://gantry@127.0.0.1:{free_port}/index")
