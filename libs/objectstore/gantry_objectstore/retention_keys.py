@@ -35,9 +35,14 @@ def hold_folder(partition: str, kind: str, what: str) -> str:
     return check_prefix(f"{HOLD_PREFIX}{check_partition(partition)}/{kind}/{_spread(hashed(what))}/")
 
 
+def purging_folder(partition: str, scope: str) -> str:
+    """Return the prefix of a study's purges that may not be over. Raises ``BadKey``."""
+    return f"{PURGING_PREFIX}{scope_folder(partition, scope)}"
+
+
 def purging_key(partition: str, scope: str, revision: int) -> str:
     """Return the key that says that a purge may not be over. Raises ``BadKey``."""
-    return f"{PURGING_PREFIX}{scope_folder(partition, scope)}{revision_name(revision)}"
+    return f"{purging_folder(partition, scope)}{revision_name(revision)}"
 
 
 def parse_purging_key(key: str) -> AmendmentKey:

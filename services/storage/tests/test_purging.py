@@ -236,6 +236,26 @@ async def test_a_process_that_dies_in_the_middle_leaves_what_the_next_one_finish
     assert await archive.purging.resume() == 0
 
 
+async def test_who_asks_again_after_a_crash_gets_the_certificate_of_what_was_begun(archive, monkeypatch):
+    await archive.delete(archive.receptions[0], days_ago=90)
+
+    async def die(*_):
+        raise Unavailable("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CertificateLedger, "write", die)
+        with pytest.raises(Unavailable):
+            await archive.purge()
+    await archive.delete(archive.receptions[1], days_ago=90)
+    certificates = await archive.purge()
+    assert [one.object_key for each in certificates for one in each.objects] == [
+        line.object_key for line in archive.receptions[:2]
+    ]
+    assert await archive.purging.resume() == 0
+    with pytest.raises(NotFound):
+        await archive.purge()
+
+
 async def test_one_who_restores_in_the_same_moment_wins_or_loses_but_never_by_half(archive, monkeypatch):
     await archive.delete(days_ago=90)
     write = module.write_amendment

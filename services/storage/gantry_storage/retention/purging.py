@@ -31,6 +31,7 @@ from gantry_objectstore.retention_keys import (
     PURGING_PREFIX,
     certificate_name,
     parse_purging_key,
+    purging_folder,
     purging_key,
 )
 from gantry_objectstore.sealing import Sealer
@@ -92,14 +93,18 @@ class Purging:
     async def purge(
         self, partition: str, study_uid: str, orderer: Orderer, *, without_grace: bool = False
     ) -> list[Certificate]:
-        """Destroy what is hidden of a study and return the certificates.
+        """Destroy what is hidden of a study and return the certificates; purges that were begun first.
 
         Only deletions whose grace is over, unless ``without_grace``. Raises ``NotFound`` when there
         are none, ``Held``, ``Conflict`` when bucket or index speak against it, and ``BadSeal``.
         """
         await self.refuse_unsafe_bucket()
+        scope = amendment_scope(study_uid)
         async with self._turn:
-            history = await read_history(self._store, self._sealer, partition, amendment_scope(study_uid))
+            finished: list[Certificate] = []
+            for info in [info async for info in self._store.list(purging_folder(partition, scope))]:
+                finished += await self._finish_open(parse_purging_key(info.key)) or []
+            history = await read_history(self._store, self._sealer, partition, scope)
             standing = tombstones(history)
             latest = time.time() - (0 if without_grace else self._terms.grace.total_seconds())
             due = [
@@ -109,10 +114,10 @@ class Purging:
                 and each.made_at_us <= latest * 1e6
                 and standing.hidden_by(each.revision)
             ]
-            if not due:
+            if not due and not finished:
                 raise NotFound("nothing of the study is deleted and out of its grace")
             certificates = [await self._purge(history, deletion, orderer) for deletion in due]
-        return [certificate for certificate in certificates if certificate is not None]
+        return finished + [certificate for certificate in certificates if certificate is not None]
 
     async def resume(self) -> int:
         """Go on with purges that were begun; return how many are still open.
@@ -186,18 +191,23 @@ class Purging:
 
     async def _take_up(self, place: AmendmentKey, age: timedelta) -> bool:
         """Finish the purge that a note leads to; tell whether the note can go."""
+        return await self._finish_open(place) is not None or age > self._terms.leave_alone
+
+    async def _finish_open(self, place: AmendmentKey) -> list[Certificate] | None:
+        """Finish the purge that a note leads to; ``None`` when it was never begun."""
         history = await read_history(self._store, self._sealer, place.partition, place.scope)
         deletion = next((each for each in history if each.revision == place.revision), None)
         purges = [
             each for each in history if each.kind == AMENDMENT_KIND_PURGE and each.purges == place.revision
         ]
         if deletion is None or not purges:
-            return age > self._terms.leave_alone
+            return None
+        certificates = []
         for purge in purges:
             name = certificate_name(place.scope, purge.revision)
             if not await self._certificates.has(place.partition, name, purge.made_at_us):
-                await self._finish(deletion, purge.revision)
-        return True
+                certificates.append(await self._finish(deletion, purge.revision))
+        return [certificate for certificate in certificates if certificate is not None]
 
     async def _finish(self, deletion: Amendment, revision: int) -> Certificate | None:
         """Destroy what the purge ``revision`` makes final, and certify it; ``None`` when that is nothing."""
