@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +18,7 @@ from gantry_cli.backup.forgetting import forget
 from gantry_cli.backup.repository import (
     BaseFacts,
     Manifest,
+    check_recipient,
     list_backups,
     make_repository,
     open_repository,
@@ -47,12 +47,10 @@ async def pieces(*data):
 
 
 @pytest.fixture
-async def repository(store_url, monkeypatch):
-    """An empty repository, in a folder and in a bucket."""
-    for name in ("ACCESS", "SECRET"):
-        monkeypatch.setenv(f"GANTRY_BACKUP_S3_{name}_KEY", os.environ.get(f"GANTRY_S3_{name}_KEY", ""))
-    await make_repository(store_url, WRITING, READING, PASSPHRASE)
-    opened = await open_repository(store_url)
+async def repository(file_url):
+    """An empty repository."""
+    await make_repository(file_url, WRITING, READING, PASSPHRASE)
+    opened = await open_repository(file_url)
     yield opened
     await opened.store.close()
 
@@ -79,6 +77,26 @@ async def test_a_backup_is_found_verified_and_read(repository):
     assert await verify_parts(repository, found) == made.parts[0].size
     assert await read_document(repository, found, STATE, READING) == {"files": {"seal-keys": ""}}
     assert (await verified(repository, found, READING))["files"] == {"seal-keys": ""}
+
+
+async def test_a_bucket_is_a_repository_too_with_credentials_of_its_own(
+    s3_url, s3_server, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("GANTRY_BACKUP_S3_ACCESS_KEY", s3_server.access_key)
+    monkeypatch.setenv("GANTRY_BACKUP_S3_SECRET_KEY", s3_server.secret_key)
+    monkeypatch.delenv("GANTRY_S3_ACCESS_KEY")
+    await make_repository(s3_url, WRITING, READING, PASSPHRASE)
+    with pytest.raises(Conflict):
+        await make_repository(s3_url, WRITING, READING, PASSPHRASE)
+    opened = await open_repository(s3_url)
+    made = await put_backup(opened)
+    await verified(opened, await read_manifest(opened, made.id, READING), READING)
+    for _ in range(2):
+        await wal.archive(opened.store, WRITING, "42", SEGMENT.format(3), b"log")
+    with pytest.raises(Conflict):
+        await wal.archive(opened.store, WRITING, "42", SEGMENT.format(3), b"other")
+    assert (await wal.fetch(opened, "42", SEGMENT.format(1), tmp_path, READING)).last == SEGMENT.format(3)
+    await opened.store.close()
 
 
 async def test_a_changed_or_missing_part_is_found_before_anything_is_restored(repository):
@@ -150,6 +168,13 @@ async def test_the_passphrase_or_the_key_file_opens_a_repository(repository, tmp
         reading_keys(repository, None, file)
     with pytest.raises(Conflict):
         await make_repository(repository.where, WRITING, READING, PASSPHRASE)
+
+
+async def test_nothing_is_sealed_to_a_key_that_was_put_into_the_repository(repository):
+    check_recipient(repository, WRITING)
+    stranger, _ = backup_keys.new_keys()
+    with pytest.raises(BadBackup, match="exchanged"):
+        check_recipient(replace(repository, recipient=stranger.recipient), WRITING)
 
 
 async def test_a_segment_is_archived_once_and_again_only_with_the_same_bytes(repository, tmp_path):
@@ -284,3 +309,36 @@ def test_the_command_says_where_there_is_nothing_to_restore(tmp_path, capsys, mo
     assert main(["restore", "--state", str(tmp_path / "new"), "--repository", place]) == 1
     assert "no complete backup" in capsys.readouterr().err
     assert main(["backup", "init", place, "--state", state]) == 1
+
+
+def test_an_archive_elsewhere_is_backed_up_and_restored_by_what_the_environment_names(
+    database, file_url, tmp_path, monkeypatch, capsys
+):
+    for name, value in {
+        "GANTRY_CORE_DSN": database,
+        "GANTRY_STORE_URL": file_url,
+        "GANTRY_SEAL_KEYS": "k1:" + "5e" * 32,
+        "GANTRY_AE_TITLE": "HOSPITAL",
+        "GANTRY_BACKUP_PASSPHRASE": PASSPHRASE,
+    }.items():
+        monkeypatch.setenv(name, value)
+    state = ("--state", str(tmp_path / "state"))
+    assert main(["backup", "init", str(tmp_path / "repo"), *state]) == 0
+    assert main(["backup", "create", "--base", *state]) == 1
+    assert "local stack" in capsys.readouterr().err
+    assert main(["backup", "create", *state]) == 0
+    with psycopg.connect(database) as connection:
+        connection.execute("DELETE FROM auth.users WHERE id > 10")
+    assert main(["restore", *state]) == 1
+    assert "--replace" in capsys.readouterr().err
+    monkeypatch.setenv("GANTRY_SEAL_KEYS", "k2:" + "5e" * 32)
+    assert main(["restore", "--replace", *state]) == 1
+    assert "lacks k1" in capsys.readouterr().err
+    assert main(["backup", "keys", "--to", str(tmp_path / "keys"), *state]) == 0
+    kept = json.loads((tmp_path / "keys").read_text())["environment"]
+    assert kept["GANTRY_SEAL_KEYS"] == "k1:" + "5e" * 32
+    assert (tmp_path / "keys").stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("GANTRY_SEAL_KEYS", kept["GANTRY_SEAL_KEYS"])
+    assert main(["restore", "--replace", *state]) == 0
+    assert count(database) == (500, 1)
+    assert "replay --since" in capsys.readouterr().out

@@ -30,6 +30,7 @@ from gantry_cli.backup.places import archive_of
 from gantry_cli.backup.repository import (
     Manifest,
     Repository,
+    check_recipient,
     list_backups,
     make_repository,
     open_repository,
@@ -90,10 +91,12 @@ def _init(runner: asyncio.Runner, options: argparse.Namespace) -> int:
     passphrase = "" if options.key_to else passphrase_of(options.passphrase_file)
     if options.key_to and options.key_to.exists():
         raise BadRequest(f"{options.key_to} is there already")
+    if options.key_to:
+        # First: a repository whose key is nowhere would be worth nothing.
+        write_private(options.key_to, backup_keys.as_text(reading))
     runner.run(make_repository(options.repository, writing, reading, passphrase))
     remember(options.state.absolute(), options.repository, writing, archive_wal=not options.no_wal)
     if options.key_to:
-        write_private(options.key_to, backup_keys.as_text(reading))
         say(f"What opens the backups is in {options.key_to} and nowhere else: keep it away from here.")
     else:
         say("Without the passphrase the backups cannot be opened: keep it away from here.")
@@ -106,6 +109,7 @@ def _create(runner: asyncio.Runner, options: argparse.Namespace) -> int:
     archive = archive_of(options.state.absolute())
     pointer, keys = remembered(options.state.absolute())
     repository = runner.run(open_repository(pointer["repository"]))
+    check_recipient(repository, keys)
     wanted = Wanted(index=options.with_index, base=options.base, studies=options.studies)
     try:
         made = runner.run(create(repository, keys, archive, AccessOptions(options.state.absolute()), wanted))

@@ -194,6 +194,15 @@ def remembered(state: Path) -> tuple[Document, WritingKeys]:
     )
 
 
+def check_recipient(repository: Repository, keys: WritingKeys) -> None:
+    """Raise ``BadBackup`` when the repository names another key than the archive was told of.
+
+    Whoever can write there could otherwise have the next backup sealed to a key of their own.
+    """
+    if repository.recipient.public_bytes_raw() != keys.recipient.public_bytes_raw():
+        raise BadBackup("the repository's key was exchanged, or it is another archive's")
+
+
 def part_key(backup: str, name: str) -> str:
     """Return the key of a part of a backup."""
     return f"{BACKUPS_PREFIX}{backup}/{name}"
