@@ -30,7 +30,15 @@ from gantry_cli.backup.repository import (
     write_manifest,
     write_part,
 )
-from gantry_cli.backup.restore import Source, Target, check_target, find_backup, restore_dump, verified
+from gantry_cli.backup.restore import (
+    Source,
+    Target,
+    check_target,
+    find_backup,
+    merged_keys,
+    restore_dump,
+    verified,
+)
 from gantry_cli.backup.sealing import BadBackup
 from gantry_dicom.errors import BadRequest, Conflict, NotAllowed, NotFound
 from gantry_index.switching import sibling
@@ -243,6 +251,14 @@ def test_a_folder_in_use_is_not_restored_into(tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(Conflict, match="runs in"):
             check_target(Target(tmp_path, replace=True))
+
+
+def test_seal_keys_made_after_the_backup_are_kept_and_those_of_the_backup_still_open():
+    assert merged_keys("", "k1:aa") == "k1:aa"
+    assert merged_keys("k2:bb, k1:aa", "k1:aa") == "k2:bb,k1:aa"
+    assert merged_keys("k2:bb", "k1:aa,k2:bb") == "k2:bb,k1:aa"
+    with pytest.raises(BadBackup, match="another one"):
+        merged_keys("k1:bb", "k1:aa")
 
 
 @pytest.fixture

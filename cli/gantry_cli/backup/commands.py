@@ -40,6 +40,7 @@ from gantry_cli.backup.repository import (
     remembered,
 )
 from gantry_cli.backup.restore import Source, Target
+from gantry_cli.backup.witness import witness_of
 from gantry_cli.exits import FAILED, OK
 from gantry_cli.options import OBJECTS_FOLDER
 from gantry_cli.terminal import say, table
@@ -173,6 +174,7 @@ def _objects(runner: asyncio.Runner, options: argparse.Namespace) -> int:
 def _drill(runner: asyncio.Runner, options: argparse.Namespace) -> int:
     with _source(runner, options) as source, _scratch(options.scratch) as folder:
         document = runner.run(restoring.verified(source.repository, source.manifest, source.keys))
+        live = witness_of(AccessOptions(options.state.absolute()))
         objects = options.objects or _own_objects(options.state.absolute())
         with _store(runner, objects) as copy:
             target = Target(
@@ -186,7 +188,7 @@ def _drill(runner: asyncio.Runner, options: argparse.Namespace) -> int:
             )
             # What it says on its way is not its answer.
             with redirect_stdout(sys.stderr):
-                report = drills.drill(runner, source, document, target)
+                report = drills.drill(runner, source, document, target, live)
     if options.json:
         say(drills.as_json(report))
     else:

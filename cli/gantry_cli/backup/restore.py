@@ -47,7 +47,7 @@ from gantry_cli.backup.repository import (
     verify_parts,
 )
 from gantry_cli.backup.sealing import BadBackup
-from gantry_cli.options import CHOICES_FILE, CLIENTS_FOLDER, choices_of
+from gantry_cli.options import CHOICES_FILE, CLIENTS_FOLDER, SEAL_KEYS_FILE, choices_of
 from gantry_cli.rebuild import run_storage, start_worker
 from gantry_cli.stack import CORE_DATABASE, INDEX_DATABASE, Servers, servers_of, start_servers
 from gantry_cli.terminal import say
@@ -138,8 +138,17 @@ def restore_stack(runner: asyncio.Runner, source: Source, document: dict[str, An
         raise BadRequest(
             f"backup {manifest.id} has no base backup: make them with `gantry backup create --base`"
         )
+    files: dict[str, str] = document["files"]
+    if CHOICES_FILE not in files:
+        raise BadRequest(
+            f"backup {manifest.id} is not of a local stack: name its databases in the environment"
+        )
+    seal_keys = merged_keys(
+        _text_of(state / SEAL_KEYS_FILE), base64.b64decode(files[SEAL_KEYS_FILE]).decode()
+    )
     _put_aside(target)
-    _write_files(state, document["files"], target)
+    _write_files(state, files, target)
+    write_private(state / SEAL_KEYS_FILE, seal_keys)
     since: datetime | None = None
     if is_recovery:
         since = recovery.recover(runner, source.repository, manifest, source.keys, state, target.until)
@@ -201,6 +210,24 @@ async def restore_dump(source: Source, name: str, dsn: str) -> str:
     await feed(argv, environment, read_part(source.repository, source.manifest, name, source.keys))
     check_tables(beside, source.manifest.tables[kind])
     return switch(dsn, fresh, is_index=name == INDEX)
+
+
+def merged_keys(in_use: str, of_backup: str) -> str:
+    """Return the seal keys that open everything in the bucket; those in use seal on.
+
+    A key that was made after the backup has sealed what came after it. Raises ``BadBackup`` when the
+    two have different keys under one id: the bucket is not the one of this backup.
+    """
+    found: dict[str, str] = {}
+    for item in filter(None, (item.strip() for item in f"{in_use},{of_backup}".split(","))):
+        key_id, _, digits = item.partition(":")
+        if found.setdefault(key_id, digits) != digits:
+            raise BadBackup(f"the seal key {key_id} of this folder is another one than the backup's")
+    return ",".join(f"{key_id}:{digits}" for key_id, digits in found.items())
+
+
+def _text_of(file: Path) -> str:
+    return file.read_text().strip() if file.exists() else ""
 
 
 def _put_aside(target: Target) -> None:
