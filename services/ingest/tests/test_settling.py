@@ -71,3 +71,13 @@ async def test_what_was_stored_long_ago_is_not_waited_for():
     subject.note(association, "new")
     await subject.settle(association)
     assert verdicts.asked == ["hurry", "new"]
+
+
+async def test_who_waited_is_told_whether_all_can_be_found():
+    verdicts = Verdicts({"a": 0.01})
+    subject, association = settling(verdicts), Association()
+    assert await subject.settle(association) is None
+    subject.note(association, "a")
+    assert await subject.settle(association) is True
+    subject.note(association, "b")
+    assert await subject.settle(association) is False
