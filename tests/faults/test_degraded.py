@@ -21,7 +21,7 @@ from gantry_testing.access import TestIssuer
 from gantry_testing.dimse import NotAssociated, echo, store_all
 from gantry_testing.faults.scene import signal_family
 from gantry_testing.recording import outgoing
-from gantry_testing.stack import Stack
+from gantry_testing.stack import Stack, start_again
 from gantry_testing.synthetic import generate_study
 from gantry_testing.waiting import wait_for
 from gantry_testing.web import DICOM_JSON, encode_multipart
@@ -152,7 +152,7 @@ def down(stack, name, how):
         try:
             yield
         finally:
-            wait_for(lambda: server.start(), f"{name} to start again")
+            start_again(server)
     else:
         signal_family(server.child, signal.SIGSTOP)
         try:

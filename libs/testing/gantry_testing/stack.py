@@ -14,7 +14,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -206,7 +205,7 @@ class Stack:
         for server in (self.postgres, self.valkey, self.s3):
             if server is not None and not server.is_ready():
                 server.kill()
-                wait_for(partial(_started, server), "a server to start again")
+                start_again(server)
         for name in self.services:
             if not self.is_alive(name):
                 self.launch(name)
@@ -317,8 +316,7 @@ class Stack:
     def restart_postgres(self) -> None:
         """Kill PostgreSQL with all its sessions and start it again."""
         self.postgres.kill()
-        # Its children may hold the shared memory for a moment longer than it lives.
-        wait_for(partial(_started, self.postgres), "PostgreSQL after its crash")
+        start_again(self.postgres)
 
     def _commit_for_good(self) -> None:
         # Test servers do not sync, which a killed process survives; but what was committed must have
@@ -420,12 +418,17 @@ class Stack:
         )
 
 
-def _started(server: Server) -> bool:
-    try:
-        server.start()
-    except NotReady:
-        return False
-    return True
+def start_again(server: Server) -> None:
+    """Start a server that was killed: its children may hold its memory or port a moment longer."""
+
+    def started() -> bool:
+        try:
+            server.start()
+        except NotReady:
+            return False
+        return True
+
+    wait_for(started, "a server to start again")
 
 
 def _says_ready(port: int) -> bool:

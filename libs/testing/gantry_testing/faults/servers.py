@@ -5,17 +5,16 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import LiteralString
 
 import psycopg
-from gantry_embedded.errors import NotReady
 from gantry_embedded.server import Server
 from psycopg import sql
 
 from gantry_testing.faults.scene import Scene, signal_family
-from gantry_testing.stack import INDEX_DATABASE
-from gantry_testing.waiting import wait_for
+from gantry_testing.stack import INDEX_DATABASE, start_again
 
 OLDER_COPY = "older_copy"
 # Leaves as many seconds between a backup and the restore of it as a round has room for.
@@ -41,7 +40,7 @@ def crash(scene: Scene, name: str) -> Iterator[float]:
     scene.tell(f"{name} is killed and away for {seconds:g} s")
     server_of(scene, name).kill()
     yield seconds
-    start_again(scene, name)
+    start_again(server_of(scene, name))
 
 
 def stop(scene: Scene, name: str) -> Iterator[float]:
@@ -50,7 +49,7 @@ def stop(scene: Scene, name: str) -> Iterator[float]:
     scene.tell(f"{name} is stopped for {seconds:.1f} s")
     server_of(scene, name).stop()
     yield seconds
-    start_again(scene, name)
+    start_again(server_of(scene, name))
 
 
 def freeze(scene: Scene, name: str) -> Iterator[float]:
@@ -121,40 +120,20 @@ def fill_disk(scene: Scene, name: str) -> Iterator[float]:
     disk.empty()
     # What a server does about it by itself differs; an operator starts it again.
     server_of(scene, name).kill()
-    start_again(scene, name)
+    start_again(server_of(scene, name))
 
 
-def start_again(scene: Scene, name: str) -> None:
-    """Start a server that was killed: its children may hold its memory or port a moment longer."""
-    server = server_of(scene, name)
-
-    def started() -> bool:
-        try:
-            server.start()
-        except NotReady:
-            return False
-        return True
-
-    wait_for(started, f"{name} to start again")
-
-
-class _nobody_connects:  # noqa: N801 - reads as the statement it is
+@contextmanager
+def _nobody_connects(scene: Scene, database: str) -> Iterator[None]:
     """Keep the services out of a database for the block, as a maintenance window does."""
-
-    def __init__(self, scene: Scene, database: str) -> None:
-        self._scene = scene
-        self._database = sql.Identifier(database)
-
-    def __enter__(self) -> None:
-        self._allow("false")
-
-    def __exit__(self, *_: object) -> None:
-        self._allow("true")
-
-    def _allow(self, allowed: LiteralString) -> None:
-        statement = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
-        with psycopg.connect(self._scene.stack.postgres.dsn, autocommit=True) as connection:
-            connection.execute(statement.format(self._database, sql.SQL(allowed)))
+    statement = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
+    name = sql.Identifier(database)
+    with psycopg.connect(scene.stack.postgres.dsn, autocommit=True) as connection:
+        connection.execute(statement.format(name, sql.SQL("false")))
+        try:
+            yield
+        finally:
+            connection.execute(statement.format(name, sql.SQL("true")))
 
 
 def _configure(scene: Scene, statement: LiteralString) -> None:
