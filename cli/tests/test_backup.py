@@ -141,7 +141,7 @@ async def test_a_backup_without_manifest_was_not_finished_and_does_not_count(rep
     await repository.store.delete(f"backups/{made.id}/manifest.json")
     assert await list_backups(repository) == []
     with pytest.raises(NotFound):
-        await find_backup(repository, "", READING, None)
+        await find_backup(repository, "", READING)
 
 
 async def test_a_schema_of_a_newer_release_is_refused(repository):
@@ -158,6 +158,8 @@ async def test_a_moment_is_reached_from_the_last_base_backup_before_it(repositor
     await put_backup(repository, 4)
     until = MOMENT + timedelta(hours=2)
     assert (await find_backup(repository, "", READING, until)).id == first.id
+    assert (await find_backup(repository, "", READING, latest=True)).base == later
+    assert (await find_backup(repository, "", READING)).base is None
     with pytest.raises(NotFound, match="can be reached"):
         await find_backup(repository, "", READING, MOMENT + timedelta(hours=1))
     with pytest.raises(BadRequest):

@@ -239,8 +239,9 @@ def _source(runner: asyncio.Runner, options: argparse.Namespace) -> Iterator[Sou
     repository = runner.run(_repository(options))
     try:
         keys = reading_keys(repository, options.passphrase_file, options.key_file)
-        until = getattr(options, "until", None)
-        manifest = runner.run(restoring.find_backup(repository, options.backup or "", keys, until))
+        until, latest = getattr(options, "until", None), getattr(options, "latest", False)
+        found = restoring.find_backup(repository, options.backup or "", keys, until, latest=latest)
+        manifest = runner.run(found)
         yield Source(repository, manifest, keys)
     finally:
         runner.run(repository.store.close())

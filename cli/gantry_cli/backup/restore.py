@@ -87,28 +87,35 @@ class Target:
 
 
 async def find_backup(
-    repository: Repository, backup: str, keys: ReadingKeys, until: datetime | None
+    repository: Repository,
+    backup: str,
+    keys: ReadingKeys,
+    until: datetime | None = None,
+    *,
+    latest: bool = False,
 ) -> Manifest:
-    """Return the named backup's manifest, else of the newest one that reaches the moment.
+    """Return the named backup's manifest, else of the newest one that the wanted moment is reached from.
 
     Raises ``NotFound``, ``BadBackup``, ``BadRequest``.
     """
     if not backup:
-        found = [each.id for each in await list_backups(repository) if reaches(each, until)]
+        found = [each.id for each in await list_backups(repository) if reaches(each, until, latest=latest)]
         if not found:
             wanted = f" from which {until.isoformat()} can be reached" if until else ""
+            wanted += " with a base backup" if latest else ""
             raise NotFound(f"{repository.where} holds no complete backup{wanted}")
         backup = found[-1]
     manifest = await read_manifest(repository, backup, keys)
-    if not reaches(manifest, until):
-        raise BadRequest(f"backup {backup} has no base backup that ended before that moment")
+    if not reaches(manifest, until, latest=latest):
+        before = " that ended before that moment" if until else ""
+        raise BadRequest(f"backup {backup} has no base backup{before}: `gantry backup create --base`")
     return manifest
 
 
-def reaches(manifest: Manifest, until: datetime | None) -> bool:
-    """Whether a moment can be recovered from a backup."""
+def reaches(manifest: Manifest, until: datetime | None, *, latest: bool) -> bool:
+    """Whether a moment, or the end of the archived log, can be recovered from a backup."""
     if until is None:
-        return True
+        return not latest or manifest.base is not None
     return manifest.base is not None and datetime.fromisoformat(manifest.base.ended) <= until
 
 
@@ -134,10 +141,6 @@ def restore_stack(runner: asyncio.Runner, source: Source, document: dict[str, An
     check_target(target)
     manifest, state = source.manifest, target.state
     is_recovery = target.until is not None or target.latest
-    if is_recovery and manifest.base is None:
-        raise BadRequest(
-            f"backup {manifest.id} has no base backup: make them with `gantry backup create --base`"
-        )
     files: dict[str, str] = document["files"]
     if CHOICES_FILE not in files:
         raise BadRequest(
