@@ -216,8 +216,7 @@ class IndexPool:
 
     async def _create(self) -> asyncpg.Pool:
         bounds = self._settings
-        MOST.inc(bounds.max_size)
-        return await asyncpg.create_pool(
+        pool: asyncpg.Pool = await asyncpg.create_pool(
             self._dsn,
             min_size=0,  # nothing connects yet
             max_size=bounds.max_size,
@@ -236,6 +235,8 @@ class IndexPool:
                 **_PLANNING[self._purpose],
             },
         )
+        MOST.inc(bounds.max_size)
+        return pool
 
     async def _note_trouble(self, error: BaseException, connection: Connection | None) -> None:
         reason = getattr(error, "sqlstate", None) or type(error).__name__

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 from prometheus_client import (
@@ -115,11 +116,30 @@ def _collected() -> Collector:
     if has_process_metrics():
         registry.register(ProcessCollector())
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         workers = multiprocess.MultiProcessCollector(None)  # type: ignore[no-untyped-call]
         registry.register(exemplars.WithExemplars(workers))
     else:
         registry.register(REGISTRY)
     return registry
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Forget workers that ended without anybody saying so: killed, or children of a library."""
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            forget_worker(int(pid))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def forget_worker(pid: int) -> None:

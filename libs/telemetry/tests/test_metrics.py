@@ -133,3 +133,15 @@ def test_the_library_shows_no_series_of_creation_times(tmp_path):
     text, _ = shown(tmp_path, script, workers=False)
     assert "gantry_test_total 1.0" in text
     assert "gantry_test_created" not in text
+
+
+def test_gauges_of_a_worker_that_was_killed_are_gone(tmp_path):
+    script = """
+        import os, subprocess, sys
+        from gantry_telemetry.metrics import gauge
+        gauge("gantry_test_open", "A test").set(1)
+        work = "from gantry_telemetry.metrics import gauge; gauge('gantry_test_open', 'A test').set(5); "
+        subprocess.run([sys.executable, "-c", work + "import os; os._exit(1)"])
+    """
+    text, _ = shown(tmp_path, script)
+    assert "gantry_test_open 1.0" in text
