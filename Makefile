@@ -68,7 +68,7 @@ test-upgrades: setup ## Replace one release by another, and back, under load (sl
 	@GANTRY_REQUIRE_ALL=1 $(RUN) pytest tests/upgrades $(ARGS)
 
 .PHONY: images
-images: setup ## Build the images of the services, without a daemon (root; docs/images.md)
+images: setup ## Build the images of the services, without a daemon (root; docs/container-images.md)
 	@$(BIN)/python -P tools/images/build.py $(ARGS)
 
 .PHONY: test-images
@@ -122,8 +122,12 @@ lock: ## Pin every requirement again (writes requirements/*.txt)
 	PYTHON=$(PYTHON) tools/lock $(ARGS)
 
 .PHONY: bench
-bench: setup ## Measure; see bench/README.md
-	@$(BIN)/python -m bench $(ARGS)
+bench: setup ## Measure ours beside Orthanc in turn, three times (an hour and more; bench/README.md)
+	@$(BIN)/python -m bench side-by-side $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: setup ## A look at the same in some minutes
+	@$(BIN)/python -m bench side-by-side --quick $(ARGS)
 
 .PHONY: clean
 clean: ## Remove .venv and caches (never the state folder)

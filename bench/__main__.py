@@ -1,122 +1,160 @@
-"""``python -m bench``: rates and latencies of the whole stack on this machine."""
+"""``python -m bench``: measure any DICOMweb and DIMSE archive, or ours beside another, in turn."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import asyncio
+import json
+import os
+import platform
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from gantry_testing.dimse import SUCCESS, Outgoing, Sender
-from gantry_testing.stack import Stack
-from gantry_testing.synthetic.studies import generate_study
-from gantry_testing.synthetic.values import Instance
-from gantry_testing.web import ANY_TRANSFER_SYNTAX, DICOM_JSON, OCTETS, WebClient
+from gantry_embedded.ports import free_port
 
-BATCH = 32
-READS = 200
+from bench import sides, tables
+from bench.driving import Bench, Scope, Target
+from bench.workloads import WORKLOADS
+
+RESULTS = Path(__file__).parent / "results"
+# A look of about two minutes: tiny populations and short cases.
+QUICK = Scope(scale=0.03, seconds=0.6, population=1000, frames=40, load=True)
+FULL = Scope(load=True)
+OURS, THEIRS = "gantry", "orthanc"
 
 
-def main() -> None:
-    """Run every measurement once and print a table."""
+def main() -> int:
+    """Run what the command line asks for."""
+    options = _parser().parse_args()
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "run": _run,
+        "side-by-side": _side_by_side,
+        "table": _table,
+    }
+    return commands[options.command](options)
+
+
+def measure(target: Target, scope: Scope, which: Sequence[str]) -> list[dict[str, Any]]:
+    """Run workloads on one server and return their results."""
+    bench = Bench(target, scope)
+    for name, workload in WORKLOADS.items():
+        if not which or name in which:
+            asyncio.run(_one(bench, workload))
+    return [result.as_json() for result in bench.results]
+
+
+async def _one(bench: Bench, workload: Callable[[Bench], Any]) -> None:
+    await workload(bench)
+
+
+def _run(options: argparse.Namespace) -> int:
+    ae_title, _, address = options.dimse.partition("@")
+    host, _, port = address.partition(":")
+    headers = tuple(
+        (name.strip(), value.strip()) for name, _, value in (h.partition(":") for h in options.header)
+    )
+    target = Target(
+        options.web, headers, ae_title, host, int(port or 0), tuple(options.pid), move_port=options.move_port
+    )
+    scope = Scope(
+        options.namespace, options.scale, options.seconds, options.population, options.frames,
+        options.load, options.only,
+    )  # fmt: skip
+    results = measure(target, scope, options.workloads)
+    if options.out:
+        Path(options.out).write_text(json.dumps({"machine": machine(), "results": results}, indent=1))
+    print(tables.table(results))
+    return 0
+
+
+def _side_by_side(options: argparse.Namespace) -> int:
+    """Measure both in turn, so that a noisy hour hits both; write ratios."""
+    scope, rounds = (QUICK, 1) if options.quick else (FULL, options.rounds)
+    servers: dict[str, Callable[[Path, int], AbstractContextManager[Target]]] = {OURS: sides.ours}
+    if sides.has_orthanc():
+        servers = {THEIRS: sides.orthanc, OURS: sides.ours}
+    else:
+        print("Orthanc with its DICOMweb plug-in is not installed: ours alone")
+    runs: dict[str, list[list[dict[str, Any]]]] = {OURS: [], THEIRS: []}
+    load = [os.getloadavg()[0]]
+    for number in range(rounds):
+        for name, start in servers.items():
+            print(f"-- {name}, round {number + 1} of {rounds}", flush=True)
+            with (
+                tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder,
+                start(Path(folder), free_port()) as target,
+            ):
+                runs[name].append(measure(target, scope, options.workloads))
+            load.append(os.getloadavg()[0])
+    ratios = tables.ratios(runs[OURS], runs[THEIRS])
+    document = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine() | {"load": [round(each, 1) for each in load]},
+        "theirs": sides.orthanc_version() if sides.has_orthanc() else "",
+        "quick": options.quick,
+        "ratios": ratios,
+        "runs": runs,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    end = "-quick" if options.quick else ""
+    file = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}{end}.json"
+    file.write_text(json.dumps(document, indent=1) + "\n")
+    print(tables.ratio_table(ratios, OURS, THEIRS))
+    print(f"Written to {file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}")
+    failed = [r for results in runs[OURS] for r in results if r["check"].startswith("FAILED")]
+    for result in failed:
+        print(f"{result['case']}: {result['check']}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    document = json.loads(Path(options.file).read_text())
+    if "ratios" in document:
+        print(tables.ratio_table(document["ratios"], OURS, THEIRS))
+    else:
+        print(tables.table(document["results"]))
+    return 0
+
+
+def machine() -> dict[str, object]:
+    """Return what figures depend on."""
+    return {"processors": os.cpu_count(), "system": platform.release(), "python": platform.python_version()}
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--store", choices=("file", "s3"), default="file")
-    parser.add_argument("--instances", type=int, default=200, help="CT instances of 526 kB a measurement")
-    options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="gantry-bench-") as folder,
-        Stack(Path(folder), store=options.store) as stack,
-        stack.web() as web,
-    ):
-        print(f"{'':<44}{'rate':>12}{'p50 ms':>10}{'p95 ms':>10}")
-        measure_stores(stack, options.instances)
-        measure_reads(web, generate_study(3, "CT", instances=options.instances))
-
-
-def measure_stores(stack: Stack, count: int) -> None:
-    """STOW-RS in batches over one and four connections, C-STORE over one association."""
-    for seed, clients in ((1, 1), (2, 4)):
-        instances = generate_study(seed, "CT", instances=count)
-        batches = [[item.data for item in instances[at : at + BATCH]] for at in range(0, count, BATCH)]
-        report(f"STOW-RS, {BATCH} a request, {clients} at a time", store_all(stack, batches, clients), count)
-    instances = generate_study(3, "CT", instances=count)
-    with Sender(stack.peer, [(instances[0].sop_class_uid, instances[0].transfer_syntax_uid)]) as sender:
-        report("C-STORE, one association", [timed(lambda i=i: cstore(sender, i)) for i in instances], count)
-    stack.wait_indexed(3 * count)
-
-
-def store_all(stack: Stack, batches: Sequence[list[bytes]], clients: int) -> list[float]:
-    """Send every batch; the seconds of each, by the clock of the slowest client."""
-
-    def work(hand: Sequence[list[bytes]]) -> list[float]:
-        with stack.web() as web:
-            return [timed(lambda batch=batch: stow(web, batch)) for batch in hand]
-
-    with ThreadPoolExecutor(clients) as pool:
-        hands = list(pool.map(work, [batches[n::clients] for n in range(clients)]))
-    return max(hands, key=sum)
-
-
-def measure_reads(web: WebClient, instances: Sequence[Instance]) -> None:
-    """Search, metadata, frames and whole instances of a study that is there."""
-    study, series = (
-        instances[0].study_uid,
-        f"/studies/{instances[0].study_uid}/series/{instances[0].series_uid}",
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="measure a server that runs")
+    run.add_argument("--web", required=True, help="its DICOMweb base URL")
+    run.add_argument("--dimse", default="", help="AET@host:port")
+    run.add_argument("--header", action="append", default=[], help="'Name: value', such as an Authorization")
+    run.add_argument("--pid", type=int, action="append", default=[], help="root of a process tree of it")
+    run.add_argument("--move-port", type=int, default=11_199, help="where the server knows BENCHSCP to be")
+    run.add_argument(
+        "--namespace", type=int, default=10, help="another one for another run on the same archive"
     )
-    some = [instances[n % len(instances)].sop_uid for n in range(READS)]
-    cases: Sequence[tuple[str, list[str], str]] = (
-        ("QIDO-RS, study by UID", [f"/studies?StudyInstanceUID={study}"] * READS, DICOM_JSON),
-        ("QIDO-RS, instances of a series", [f"{series}/instances?limit=100"] * 50, DICOM_JSON),
-        ("WADO-RS, metadata of the series", [f"{series}/metadata"] * 20, DICOM_JSON),
-        ("WADO-RS, one frame", [f"{series}/instances/{uid}/frames/1" for uid in some], OCTETS),
-        ("WADO-RS, one instance", [f"{series}/instances/{uid}" for uid in some], ANY_TRANSFER_SYNTAX),
-        (
-            "WADO-RS, rendered",
-            [f"{series}/instances/{uid}/rendered" for uid in some[:50]],
-            "image/jpeg",
-        ),
-        ("WADO-RS, the series", [series] * 3, ANY_TRANSFER_SYNTAX),
-    )
-    for name, paths, accept in cases:
-        fetch(web, paths[0], accept)  # warm
-        report(name, [timed(lambda p=path, a=accept: fetch(web, p, a)) for path in paths], len(paths))
-
-
-def stow(web: WebClient, batch: list[bytes]) -> None:
-    """Store a batch, all of it."""
-    answer = web.store(batch)
-    if len(answer.stored) != len(batch):
-        raise SystemExit(f"{len(answer.stored)} of {len(batch)} stored")
-
-
-def cstore(sender: Sender, instance: Instance) -> None:
-    """Store one instance."""
-    item = Outgoing(instance.sop_class_uid, instance.sop_uid, instance.transfer_syntax_uid, instance.data_set)
-    if (status := sender.store(item)) != SUCCESS:
-        raise SystemExit(f"C-STORE was answered 0x{status:04X}")
-
-
-def fetch(web: WebClient, path: str, accept: str) -> None:
-    """Get something, whole."""
-    web.http.get(web.base_url + path, headers={"Accept": accept}).raise_for_status()
-
-
-def timed(action: Callable[[], None]) -> float:
-    """Return how long the action takes."""
-    begun = time.perf_counter()
-    action()
-    return time.perf_counter() - begun
-
-
-def report(name: str, seconds: Sequence[float], count: int) -> None:
-    """Print one line: things a second, and the spread of the single calls."""
-    p95 = statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
-    rate = f"{count / sum(seconds):.1f}/s"
-    print(f"{name:<44}{rate:>12}{statistics.median(seconds) * 1000:>10.1f}{p95 * 1000:>10.1f}", flush=True)
+    run.add_argument("--scale", type=float, default=1.0)
+    run.add_argument("--seconds", type=float, default=5.0, help="longest timed part of a case")
+    run.add_argument("--population", type=int, default=20_000)
+    run.add_argument("--frames", type=int, default=200)
+    run.add_argument("--load", action="store_true", help="store the population of W3 first")
+    run.add_argument("--only", default="", help="regular expression of cases")
+    run.add_argument("--out", help="file for the results")
+    run.add_argument("workloads", nargs="*", help=" ".join(WORKLOADS))
+    both = commands.add_parser("side-by-side", help="measure ours and Orthanc in turn")
+    both.add_argument("--quick", action="store_true", help="about two minutes")
+    both.add_argument("--rounds", type=int, default=3)
+    both.add_argument("--folder", help="where archives go (default: the system's temporary folder)")
+    both.add_argument("workloads", nargs="*", help=" ".join(WORKLOADS))
+    table = commands.add_parser("table", help="print a file of results as Markdown")
+    table.add_argument("file")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
