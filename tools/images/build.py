@@ -35,10 +35,14 @@ DEBIAN = "bookworm"
 PYTHON = "3.11.2"
 BASE = "localhost/gantry-base"
 BUILD_BASE = "localhost/gantry-build-base"
-# usr-is-merged stands for the conversion of old systems, which would bring all of Perl.
-BASE_PACKAGES = ("usr-is-merged", "python3", "libstdc++6")
+BASE_PACKAGES = ("usr-is-merged", "python3", "libstdc++6", "tzdata")
 BUILD_PACKAGES = (*BASE_PACKAGES, "python3-venv", "ca-certificates")
 UNNEEDED = ("doc/*", "man/*", "info/*", "locale/*", "lintian/*")
+# The conversion of old systems, for which usr-is-merged stands, and all of Perl, which it brings.
+PURGE = (
+    'chroot "$1" dpkg --purge usrmerge libfile-find-rule-perl libnumber-compare-perl libtext-glob-perl'
+    " perl perl-modules-5.36 libperl5.36 libgdbm-compat4"
+)
 # Byte code of the system's Python is checked against files' times, which the layers do not keep.
 COMPILE = (
     'PYTHONHASHSEED=0 chroot "$1" python3 -m compileall -qf'
@@ -99,6 +103,7 @@ def make_base(image: str, packages: Sequence[str], *, fresh: bool) -> None:
             f"--include={','.join(packages)}",
             *(f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in UNNEEDED),
             "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+            f"--customize-hook={PURGE}",
             f"--customize-hook={COMPILE}",
             f"--customize-hook={CLEAN}",
             DEBIAN,
