@@ -40,7 +40,7 @@ async def watch_bucket(store: ObjectStore, settings: BucketSettings) -> list[Che
         if check.state in (State.OK, State.WRONG):
             SETTING.labels(check.setting).set(check.state is State.OK)
         if check.state is State.WRONG:
-            log.error("bucket_setting_wrong", kind=check.setting, reason=check.detail)
+            log.warning("bucket_setting_wrong", kind=check.setting, reason=check.detail)
     return checks
 
 
