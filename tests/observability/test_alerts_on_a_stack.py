@@ -39,6 +39,8 @@ LIMITS = {
     "gantry_outbox_oldest_age_seconds) > 300": "gantry_outbox_oldest_age_seconds) > 2",
     "gantry_commitments_open) > 20": "gantry_commitments_open) > 0",
     'le="1.0"': 'le="0.001"',
+    # An outage of seconds is to be seen.
+    'le="10.0"': 'le="1.0"',
     # A process that was lost takes seconds to start again, on a busy machine.
     'outcome=~"timeout|memory|crashed"}[15m]': 'outcome=~"timeout|memory|crashed"}[120m]',
 }
