@@ -120,7 +120,11 @@ def containers(builder):
 @pytest.fixture(scope="session")
 def image_of(containers):
     """Return what podman knows of an image."""
-    return lambda service: json.loads(podman("image", "inspect", containers.image(service)))[0]
+
+    def inspect(service, tag=containers.tag):
+        return json.loads(podman("image", "inspect", f"localhost/gantry-{service}:{tag}"))[0]
+
+    return inspect
 
 
 @pytest.fixture(scope="session")
