@@ -121,6 +121,22 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli import capacity
 
             return capacity.run(access, options)
+        case "findings":
+            from gantry_cli import findings
+
+            return findings.run(access, options)
+        case "quarantine":
+            from gantry_cli import quarantine
+
+            return quarantine.run(access, options)
+        case "conflicts":
+            from gantry_cli import conflicts
+
+            return conflicts.run(access, options)
+        case "study" if options.action == "reconcile":
+            from gantry_cli import findings
+
+            return findings.reconcile(access, options)
         case "study" if options.action in ("purge", "recall"):
             from gantry_cli import retention
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from gantry_cli.backup.arguments import add_backup, add_restore, restore_parents
 from gantry_cli.options import DEFAULT_STATE, STORES
 from gantry_cli.retention_arguments import add_purge, add_retention_commands
+from gantry_cli.upkeep_arguments import add_reconcile, add_upkeep_commands
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     _routes(commands.add_parser("route", help="what arrived and is sent on by rules"), shared)
     _studies(commands.add_parser("study", help="what was deleted, and how it comes back"), shared)
     add_retention_commands(commands, shared)
+    add_upkeep_commands(commands, shared, _moment)
     _dimse(commands.add_parser("dimse", help="what devices meet at the DIMSE port"), shared)
     _audit(commands.add_parser("audit", help="who did what to whose images"), shared)
     _conformance(commands.add_parser("conformance", help="what DICOM PS3.18 asks of a server"), shared)
@@ -204,6 +206,7 @@ def _studies(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentPars
     restore.add_argument("--revision", type=_count, metavar="N", help="only that deletion (default: all)")
     restore.add_argument("--reason", required=True, metavar="TEXT", help="kept with the decision")
     add_purge(actions, shared)
+    add_reconcile(actions, shared, _moment)
 
 
 def _dimse(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentParser]) -> None:

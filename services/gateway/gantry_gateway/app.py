@@ -18,8 +18,11 @@ from gantry_gateway.entrypoints.amendments import amendment_routes
 from gantry_gateway.entrypoints.auth_proxy import auth_routes
 from gantry_gateway.entrypoints.browser_rules import BrowserRules
 from gantry_gateway.entrypoints.capacity import capacity_routes
+from gantry_gateway.entrypoints.conflicts import conflict_routes
 from gantry_gateway.entrypoints.dimse_failures import failure_routes
+from gantry_gateway.entrypoints.findings import finding_routes
 from gantry_gateway.entrypoints.holds import hold_routes
+from gantry_gateway.entrypoints.quarantine import quarantine_routes
 from gantry_gateway.entrypoints.recording import RecordAccess
 from gantry_gateway.entrypoints.retention import retention_routes
 from gantry_gateway.entrypoints.route_jobs import route_job_routes
@@ -51,6 +54,7 @@ def create_app(settings: GatewaySettings | None = None) -> Starlette:
     administration = [
         *(*failure_routes(), *route_job_routes(), *amendment_routes()),
         *(*hold_routes(), *retention_routes(), *capacity_routes()),
+        *(*finding_routes(), *quarantine_routes(), *conflict_routes()),
     ]
     table = [*routes(), *administration, *auth_routes(chosen.auth_url), *viewer]
     return make_app(

@@ -97,6 +97,15 @@ async def size_again(store: ObjectStore, line: Reception) -> Reading | None:
     return Reading(info.size, line.data_set_digest, line.meta_digest)
 
 
+async def exists(store: ObjectStore, key: str) -> bool:
+    """Whether something lies at ``key``. Raises ``Unavailable``."""
+    try:
+        await store.head(key)
+    except NotFound:
+        return False
+    return True
+
+
 async def _read(store: ObjectStore, line: Reception, pace: Pace) -> Reading:
     meta, data_set = hashlib.sha256(), hashlib.sha256()
     size = 0

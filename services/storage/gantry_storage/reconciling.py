@@ -17,12 +17,19 @@ from gantry_index.object_rows import ObjectRow, StudyNumbers, numbers_of_study, 
 from gantry_index.pools import IndexPool
 from gantry_index.records import FindingKind
 from gantry_objectstore.errors import BadKey, BadSeal
-from gantry_objectstore.keys import MANIFEST_PREFIX, manifest_day_folder, manifest_key, parse_object_key
+from gantry_objectstore.keys import (
+    MANIFEST_PREFIX,
+    journal_key,
+    manifest_day_folder,
+    manifest_key,
+    parse_manifest_key,
+    parse_object_key,
+)
 from gantry_objectstore.protocol import ObjectInfo, ObjectStore
 from gantry_objectstore.records import read_manifest
 from gantry_objectstore.sealing import Sealer
 
-from gantry_storage.comparison import Pace
+from gantry_storage.comparison import Pace, exists
 from gantry_storage.scrub import IndexRows, Scrub
 
 # Keys of each kind that a report names; the counts are of all.
@@ -51,8 +58,9 @@ class StudyReport:
     not_in_manifests: Sequence[str] = ()
     not_in_bucket: Sequence[str] = ()
     not_in_index: Sequence[str] = ()
-    # Manifests that were read, and those of them that cannot be believed.
+    # Manifests that were read, batches that are open and have none yet, manifests not to be believed.
     manifests: int = 0
+    open_batches: Sequence[str] = ()
     bad_manifests: Sequence[str] = ()
     found: list[Found] = field(default_factory=list)
 
@@ -94,6 +102,9 @@ class Reconciler:
             if line.outcome != Outcome.OUTCOME_REFUSED
             and (line.study_instance_uid == study_uid or line.object_key in rows)
         }
+        # What was moved is shown in another study, whose report it belongs to.
+        moved = await self._rows.rows_of([key for key in lines if key not in rows])
+        lines = {key: line for key, line in lines.items() if key not in moved}
         if not lines and not rows:
             raise NotFound("neither the index nor a manifest that was read knows the study")
         stored = await self._stored(sorted({*lines, *rows}))
@@ -126,19 +137,23 @@ class Reconciler:
     async def _read(self, keys: Sequence[str], report: StudyReport) -> dict[str, Manifest]:
         slots = asyncio.Semaphore(PARALLEL)
         bad: list[str] = []
+        still_open: list[str] = []
 
         async def read(key: str) -> Manifest | None:
             async with slots:
                 try:
                     return await read_manifest(self._store, key, self._sealer)
                 except NotFound:
-                    return None  # a batch that is still open has none
+                    batch = parse_manifest_key(key).batch
+                    if await exists(self._store, journal_key(batch)):
+                        still_open.append(batch)
+                    return None
                 except (BadKey, BadSeal):
                     bad.append(key)
                     return None
 
         found = await asyncio.gather(*(read(key) for key in keys))
-        report.bad_manifests = sorted(bad)
+        report.bad_manifests, report.open_batches = sorted(bad), sorted(still_open)
         manifests = {key: one for key, one in zip(keys, found, strict=True) if one is not None}
         report.manifests = len(manifests)
         return manifests
@@ -166,7 +181,10 @@ class Reconciler:
         states = Counter(state_name(row.state) for row in rows.values())
         report.receptions = dict(sorted(states.items()))
         report.shown = sum(row.is_shown for row in rows.values())
-        report.not_in_manifests = sorted({*rows, *stored} - set(lines))
+        missing = sorted({*rows, *stored} - set(lines))
+        report.not_in_manifests = [
+            key for key in missing if parse_object_key(key).batch not in report.open_batches
+        ]
         report.not_in_bucket = sorted({*rows, *lines} - set(stored))
         report.not_in_index = sorted({*lines, *stored} - set(rows))
 

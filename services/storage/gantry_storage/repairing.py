@@ -24,13 +24,13 @@ from gantry_index.records import FindingKind
 from gantry_index.verdicts import undecided
 from gantry_objectstore.aside import set_aside
 from gantry_objectstore.errors import BadKey, BadSeal
-from gantry_objectstore.keys import manifest_key, parse_object_key
+from gantry_objectstore.keys import journal_key, manifest_key, parse_object_key
 from gantry_objectstore.protocol import Data, ObjectStore
 from gantry_objectstore.records import read_manifest
 from gantry_objectstore.sealing import Sealer
 from gantry_telemetry.logs import get_logger
 
-from gantry_storage.comparison import UNREADABLE, Pace, Reading, read_again
+from gantry_storage.comparison import UNREADABLE, Pace, Reading, exists, read_again
 from gantry_storage.instruments import REPAIRS
 from gantry_storage.spare_copies import SpareCopies
 
@@ -217,6 +217,10 @@ class Repairer:
             manifest = await read_manifest(self._store, key, self._sealer)
         except BadSeal as error:
             raise CannotProcess("its manifest is damaged, and is mended first") from error
+        except NotFound:
+            if await exists(self._store, journal_key(place.batch)):
+                raise Unavailable("its batch is open, and has its manifest in a moment") from None
+            raise NotFound("the manifest of its batch is missing") from None
         for position, line in enumerate(manifest.receptions):
             if line.object_key == object_key:
                 return key, position, line

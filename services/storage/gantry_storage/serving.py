@@ -104,7 +104,7 @@ class Serving:
         await try_again(self._pool, key)
         await self._repairer.index_object(key)
         verdict = (await standing_verdicts(self._pool, [key]))[key]
-        return {"state": state_name(verdict.state), "reason": verdict.reason}
+        return {"verdict": state_name(verdict.state), "reason": verdict.reason}
 
     async def _scrub(self, request: StorageRequest) -> Answer:
         since = date.fromisoformat(str(request.arguments["since"])).isoformat()
@@ -141,7 +141,11 @@ def report_document(report: StudyReport) -> dict[str, object]:
     return {
         "study": report.study_uid,
         "agrees": report.agrees,
-        "manifests": {"read": report.manifests, "bad": list(report.bad_manifests[:NAMED])},
+        "manifests": {
+            "read": report.manifests,
+            "openBatches": len(report.open_batches),
+            "bad": list(report.bad_manifests[:NAMED]),
+        },
         "counts": {
             "manifestLines": report.manifest_lines,
             "objects": report.objects,

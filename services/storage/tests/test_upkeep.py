@@ -308,7 +308,7 @@ async def test_a_quarantined_object_is_tried_again_after_a_request_and_after_its
             await begin_attempt(archive.pool, "main", line)
         await quarantine(archive.pool, line.object_key, "cannot be indexed")
     answer = await archive.ask(RequestKind.TRY_AGAIN, object=lines[0].object_key)
-    assert answer.answer == {"state": "indexed", "reason": ""}
+    assert answer.answer == {"verdict": "indexed", "reason": ""}
     damaged = lines[1].object_key
     await archive.replica.put(damaged, await archive.store.get(damaged))
     await archive.store.put(damaged, b"ruined")
@@ -323,7 +323,7 @@ async def test_a_request_waits_while_the_queue_is_down(archive):
     assert (waiting.ended_at, waiting.trouble) == (None, None)
     archive.queue_is_up = True
     await archive.serving.turn()
-    assert (await read_request(archive.pool, "main", waiting.id)).answer["state"] == "indexed"
+    assert (await read_request(archive.pool, "main", waiting.id)).answer["verdict"] == "indexed"
 
 
 async def test_a_scrub_goes_on_where_it_was_and_reads_first_what_was_read_longest_ago(archive, database):

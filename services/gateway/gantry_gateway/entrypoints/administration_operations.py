@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from gantry_gateway.entrypoints import (
     amendments,
     capacity,
+    conflicts,
     dimse_failures,
+    findings,
     holds,
+    quarantine,
     retention,
     route_jobs,
 )
@@ -36,6 +39,28 @@ ADMINISTRATION: Mapping[str, Mapping[str, Operation]] = {
         "post": _operation("Undo deletions of a study", "partition", "revision", "reason", later=True)
     },
     capacity.PATH: {"get": _operation("How much is stored, and what room is left", "partition", "days")},
+    conflicts.PATH: {
+        "get": _operation("Instances in conflict", "partition", "study", "closed", "limit", "before")
+    },
+    conflicts.SHOW_PATH: {"get": _operation("What came under one UID, side by side", "partition")},
+    findings.PATH: {"get": _operation("Findings", "partition", "kind", "study", "state", "limit", "before")},
+    findings.FINDING_PATH: {"get": _operation("One finding with its evidence", "partition")},
+    findings.CLOSE_PATH: {"post": _operation("Close a finding", "partition", "reason")},
+    findings.REPAIR_PATH: {"post": _operation("Mend what a finding is about", "partition", later=True)},
+    findings.RECONCILE_PATH: {
+        "post": _operation(
+            "A study in bucket, manifests and index", "partition", "digests", "repair", "since", later=True
+        )
+    },
+    findings.SCRUB_PATH: {
+        "post": _operation("Read again what was received since a day", "partition", "since", later=True)
+    },
+    quarantine.PATH: {"get": _operation("What is in quarantine", "partition", "study", "limit", "before")},
+    quarantine.SHOW_PATH: {"get": _operation("One object in quarantine", "partition")},
+    quarantine.RETRY_PATH: {"post": _operation("Have an object indexed again", "partition", later=True)},
+    quarantine.REJECT_PATH: {
+        "post": _operation("Hide an object for good", "partition", "reason", later=True)
+    },
     dimse_failures.PATH: {"get": _operation("Why associations failed", "ae", "diagnosis", "since", "limit")},
     holds.PATH: {
         "get": _operation("Legal holds", "partition", "all"),

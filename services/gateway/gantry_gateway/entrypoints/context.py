@@ -7,7 +7,7 @@ from typing import cast
 
 from gantry_access.point import ANONYMOUS
 from gantry_access.policy import Action, Principal, Resource
-from gantry_dicom.errors import BadRequest, GantryError, NotFound
+from gantry_dicom.errors import BadRequest, GantryError, NotAllowed, NotFound
 from gantry_dicom.uids import is_valid_uid
 from gantry_objectstore.keys import is_partition
 from starlette.requests import Request
@@ -63,6 +63,15 @@ def authorise(request: Request, action: Action, partition: str | None = None) ->
         raise
     remember_caller(request, principal, decision.rule)
     return principal
+
+
+def may(request: Request, principal: Principal, action: Action, partition: str) -> bool:
+    """Whether the caller, who was let through for something else, may also do this."""
+    try:
+        components(request).access.point.require(principal, action, Resource(partition))
+    except (NotAllowed, NotFound):
+        return False
+    return True
 
 
 def base_url(request: Request) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gantry_imaging.annotations import ANNOTATIONS
 from gantry_imaging.colour_profiles import PROFILE_CHOICES
+from gantry_index.records import FindingKind
 
 Schema = Mapping[str, Any]
 
@@ -76,6 +77,14 @@ PARAMETERS: Mapping[str, Schema] = {
     "presentationUID": UID,
     "presentationSeriesUID": UID,
     # Of what administrators ask for.
+    "finding": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+    "object": {"type": "string", "pattern": "^o(/[A-Za-z0-9-]+){4}$"},
+    "kind": {"type": "string", "enum": sorted(kind.value for kind in FindingKind)},
+    "state": {"type": "string", "enum": ["open", "closed", "all"]},
+    "before": {"type": "string"},
+    "closed": _FLAG,
+    "digests": _FLAG,
+    "repair": _FLAG,
     "hold": {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
     "certificate": {"type": "string", "pattern": "^[0-9a-f]{40}-[0-9]{8}$"},
     "number": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
