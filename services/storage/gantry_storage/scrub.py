@@ -158,6 +158,7 @@ class Scrub:
         reading = await self._read(line, examined)
         if reading is None and await self._may_be_absent(line, row):
             self._count("absent")
+            examined.sound.append(line.object_key)
             return
         found = _of_bytes(partition, line, reading) or _of_row(partition, line, row, is_queued)
         self._count(found.kind.value if found else "whole")

@@ -21,6 +21,7 @@ from gantry_dicom.errors import Conflict, GantryError, NotFound, Unavailable
 from gantry_index.pools import IndexPool
 from gantry_index.purging import still_shown, survivors_of
 from gantry_objectstore.amendments import write_amendment
+from gantry_objectstore.aside import copies_aside
 from gantry_objectstore.certificates import CertificateLedger
 from gantry_objectstore.destruction import destroy, rules_that_delete
 from gantry_objectstore.histories import read_history, read_lines
@@ -271,7 +272,8 @@ class Purging:
             async with slots:
                 # Corrected headers say of the patient what the object says.
                 headers = [info.key async for info in self._store.list(header_folder(line.object_key))]
-                for key in headers:
+                # And so may damaged bytes that a repair has put aside.
+                for key in [*headers, *await copies_aside(self._store, line.object_key)]:
                     await destroy(self._store, key)
                 copies = await destroy(self._store, line.object_key)
             return DestroyedObject(
