@@ -46,17 +46,15 @@ app.kubernetes.io/component: {{ .name | quote }}
 {{- end -}}
 
 {{/*
-Labels of every object: dict "root" $ "name" <component>.
+Labels of every object: dict "root" $ "name" <component> "labels" <further ones>; ours cannot be replaced.
 */}}
 {{- define "gantry.labels" -}}
-{{ include "gantry.selector" . }}
-app.kubernetes.io/part-of: gantry
-app.kubernetes.io/managed-by: {{ .root.Release.Service | quote }}
-app.kubernetes.io/version: {{ include "gantry.label-value" .root.Chart.AppVersion | quote }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | include "gantry.label-value" | quote }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ours := dict
+  "app.kubernetes.io/part-of" "gantry"
+  "app.kubernetes.io/managed-by" .root.Release.Service
+  "app.kubernetes.io/version" (include "gantry.label-value" .root.Chart.AppVersion)
+  "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | include "gantry.label-value") -}}
+{{- toYaml (merge (include "gantry.selector" . | fromYaml) $ours (default (dict) .labels) .root.Values.commonLabels) -}}
 {{- end -}}
 
 {{- define "gantry.label-value" -}}
@@ -71,10 +69,7 @@ dict "root" $ "name" <object's name> "component" <component, by default the name
 name: {{ include "gantry.name" (dict "root" .root "name" .name) }}
 namespace: {{ .root.Release.Namespace }}
 labels:
-  {{- include "gantry.labels" (dict "root" .root "name" (default .name .component)) | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "gantry.labels" (dict "root" .root "name" (default .name .component) "labels" .labels) | nindent 2 }}
 {{- with .annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -107,7 +102,7 @@ Scheme, host and port of the public URL, without a slash at the end.
 {{- end -}}
 
 {{- define "gantry.host" -}}
-{{- get (urlParse .Values.publicUrl) "hostname" -}}
+{{- get (urlParse .Values.publicUrl) "hostname" | lower -}}
 {{- end -}}
 
 {{- define "gantry.has-logins" -}}

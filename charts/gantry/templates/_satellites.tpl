@@ -103,6 +103,7 @@ ingress rules> "out" <YAML list of egress rules> "annotations" (dict).
 */}}
 {{- define "gantry.network-policy" -}}
 {{- if .root.Values.networkPolicy.enabled -}}
+{{- $scraped := and .scraped .root.Values.networkPolicy.monitoring -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
@@ -112,17 +113,21 @@ spec:
     matchLabels:
       {{- include "gantry.selector" . | nindent 6 }}
   policyTypes: ["Ingress", "Egress"]
+  {{- if or .in $scraped }}
   ingress:
     {{- with .in }}
     {{- . | trim | nindent 4 }}
     {{- end }}
-    {{- if and .scraped .root.Values.networkPolicy.monitoring }}
+    {{- if $scraped }}
     - from:
         {{- toYaml .root.Values.networkPolicy.monitoring | nindent 8 }}
       ports:
         - port: 8080
           protocol: TCP
     {{- end }}
+  {{- else }}
+  ingress: []
+  {{- end }}
   egress:
     {{- include "gantry.egress.names" .root | nindent 4 }}
     {{- with .out }}

@@ -32,13 +32,22 @@ def associate_rq(title: str) -> bytes:
     return struct.pack(">BxI", 1, len(body)) + body
 
 
+def first_byte(host: str, port: int, title: str) -> int:
+    """Return the type of the PDU that answers, 0 when none does."""
+    try:
+        with socket.create_connection((host, port), timeout=10) as connection:
+            connection.sendall(associate_rq(title))
+            answer = connection.recv(1)
+            if answer == bytes([ASSOCIATE_AC]):
+                connection.sendall(RELEASE_RQ)
+    except OSError as error:
+        print(error)
+        return 0
+    return answer[0] if answer else 0
+
+
 host, port, title = sys.argv[1:]
-with socket.create_connection((host, int(port)), timeout=10) as connection:
-    connection.sendall(associate_rq(title))
-    answer = connection.recv(1)
-    if answer == bytes([ASSOCIATE_AC]):
-        connection.sendall(RELEASE_RQ)
 names = {ASSOCIATE_AC: "accepted", ASSOCIATE_RJ: "rejected (is the title HELM-TEST registered?)"}
-said = names.get(answer[0] if answer else 0)
+said = names.get(first_byte(host, int(port), title))
 print(f"{host}:{port}: {said or 'no answer of a DIMSE listener'}")
 sys.exit(0 if said else 1)

@@ -102,9 +102,11 @@ spec:
         - name: run
           emptyDir:
             sizeLimit: 16Mi
+        {{- if .files }}
         - name: secret
           secret:
             secretName: {{ include "gantry.name" (dict "root" $root "name" "bundled") }}
+        {{- end }}
         {{- with .volumes }}
         {{- . | nindent 8 }}
         {{- end }}
