@@ -92,6 +92,8 @@ class TieredStore:
     async def put(self, key: str, data: Data, *, create: bool = False) -> None:
         """See ``ObjectStore``."""
         await self._first.put(key, data, create=create)
+        # What was just put is what is read, also where another store has an object of this name.
+        self._found.pop(key, None)
 
     async def put_large(self, key: str, source: AsyncIterable[Buffer]) -> int:
         """See ``ObjectStore``."""
