@@ -129,6 +129,10 @@ bench: setup ## Measure ours beside Orthanc in turn, three times (an hour and mo
 bench-quick: setup ## A look at the same in some minutes
 	@$(BIN)/python -m bench side-by-side --quick $(ARGS)
 
+.PHONY: chart-check
+chart-check: setup ## Let checkov look at the chart's profiles (slow; what is left out is argued)
+	@tools/chart-check
+
 .PHONY: clean
 clean: ## Remove .venv and caches (never the state folder)
-	rm -rf $(VENV) $(FUZZ) .gantry-tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(FUZZ) .venv-checkov .gantry-tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
