@@ -106,6 +106,16 @@ async def hidden_among(database: Database, object_keys: Sequence[str]) -> frozen
     return frozenset(row["object_key"] for row in rows)
 
 
+async def destroyed_among(database: Database, object_keys: Sequence[str]) -> frozenset[str]:
+    """Return which objects a purge has destroyed, or is about to. Raises ``Unavailable``."""
+    rows = await database.fetch(
+        "SELECT object_key FROM hidden WHERE object_key = ANY ($1::text[]) AND purged_by IS NOT NULL"
+        " UNION SELECT object_key FROM reception WHERE object_key = ANY ($1::text[]) AND is_gone",
+        list(object_keys),
+    )
+    return frozenset(row["object_key"] for row in rows)
+
+
 async def rows_of_study(database: Database, partition: str, study_uid: str) -> dict[str, ObjectRow]:
     """Return the rows of everything received of a study by key. Raises ``Unavailable``."""
     rows = await database.fetch(

@@ -14,7 +14,7 @@ from gantry_index import verdicts
 from gantry_index.amendments import applied_revision, waiting_receptions
 from gantry_index.corrections import is_renewing
 from gantry_index.locks import SWEEPER, AdvisoryLock
-from gantry_index.object_rows import ObjectRow, hidden_among, rows_of, rows_under
+from gantry_index.object_rows import ObjectRow, destroyed_among, rows_of, rows_under
 from gantry_index.pools import IndexPool, open_pool
 from gantry_index.reader import IndexReader
 from gantry_messaging.celery_app import make_app, send
@@ -61,8 +61,8 @@ class _Rows:
     async def rows_under(self, folder: str) -> Mapping[str, ObjectRow]:
         return await rows_under(self.pool, folder)
 
-    async def hidden_among(self, object_keys: Sequence[str]) -> frozenset[str]:
-        return await hidden_among(self.pool, object_keys)
+    async def destroyed_among(self, object_keys: Sequence[str]) -> frozenset[str]:
+        return await destroyed_among(self.pool, object_keys)
 
 
 @dataclass(frozen=True, slots=True)

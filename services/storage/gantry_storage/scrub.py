@@ -57,8 +57,8 @@ class IndexRows(Protocol):
         """Return the rows of every object of a batch by key."""
         ...
 
-    async def hidden_among(self, object_keys: Sequence[str]) -> frozenset[str]:
-        """Return which objects were taken out of sight."""
+    async def destroyed_among(self, object_keys: Sequence[str]) -> frozenset[str]:
+        """Return which objects a purge has destroyed; what is only hidden must be there."""
         ...
 
 
@@ -181,12 +181,12 @@ class Scrub:
         return reading
 
     async def _may_be_absent(self, line: Reception, row: ObjectRow | None) -> bool:
-        """Whether nobody was told that the object is there, or it was deleted."""
+        """Whether nobody was told that the object is there, or a purge destroyed it."""
         if line.outcome == Outcome.OUTCOME_UNANSWERED:
             return True
         if row is not None and row.is_shown:
             return False
-        return bool(await self._index.hidden_among([line.object_key]))
+        return bool(await self._index.destroyed_among([line.object_key]))
 
     def _count(self, outcome: str) -> None:
         if self._reads_bytes:

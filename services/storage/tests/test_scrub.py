@@ -29,12 +29,12 @@ META, DATA = b"meta" * 50, b"data set" * 100
 
 
 class Rows(dict):
-    """Rows of the index in memory, and what it hides."""
+    """Rows of the index in memory, and what purges have destroyed."""
 
-    hidden = frozenset()
+    destroyed = frozenset()
 
-    async def hidden_among(self, object_keys):
-        return self.hidden & set(object_keys)
+    async def destroyed_among(self, object_keys):
+        return self.destroyed & set(object_keys)
 
     async def rows_of(self, object_keys):
         return {key: self[key] for key in object_keys if key in self}
@@ -143,13 +143,17 @@ async def test_damage_is_found_wherever_it_lies(store, scrub, stored, damaged, e
     assert set(examined.sound) == {key, *keys} - {keys[2]}
 
 
-async def test_what_is_gone_is_found_unless_nobody_was_told_of_it_or_it_is_hidden(store, scrub, stored, rows):
+async def test_what_is_gone_is_found_unless_nobody_was_told_of_it_or_it_was_purged(
+    store, scrub, stored, rows
+):
     key, keys = await stored()
-    for gone in keys[:2]:
+    for gone in keys[:3]:
         await store.delete(gone)
+    # Deleted, but not purged: it can still be restored.
     rows.change(keys[1], state=VERDICT_STATE_TOMBSTONED, is_shown=False)
-    rows.hidden = frozenset({keys[1]})
-    assert await found_by(scrub, key) == [(Kind.OBJECT_MISSING, keys[0])]
+    rows.change(keys[2], state=VERDICT_STATE_TOMBSTONED, is_shown=False)
+    rows.destroyed = frozenset({keys[2]})
+    assert await found_by(scrub, key) == [(Kind.OBJECT_MISSING, keys[0]), (Kind.OBJECT_MISSING, keys[1])]
     unanswered, keys = await stored(outcome=Outcome.OUTCOME_UNANSWERED)
     await store.delete(keys[0])
     assert await found_by(scrub, unanswered) == []
