@@ -53,7 +53,7 @@ def build(settings: AuthSettings, clock: Clock = now) -> Parts:
     """Build the parts; must be called on the event loop that will use them."""
     store = open_store(
         settings.store_url,
-        options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
+        options=StoreSettings(settings.s3_access_key, settings.s3_secret_key, settings.s3_ca_file),
     )
     sealer = Sealer.from_text(settings.seal_keys)
     database = Database(settings.core_dsn)

@@ -63,6 +63,8 @@ class AuthSettings(BaseSettings):
     store_url: str
     s3_access_key: str = ""
     s3_secret_key: str = ""
+    # PEM file of a private certificate authority in front of the object store.
+    s3_ca_file: str = ""
     redis_url: str = ""
     # `id:hex,id:hex`; the first seals, all open.
     seal_keys: str

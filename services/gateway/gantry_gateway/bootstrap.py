@@ -78,7 +78,7 @@ def build(settings: GatewaySettings) -> Components:
     store = CorrectedObjects(
         open_tiers(
             *(settings.store_url, settings.store_id, tiers),
-            options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
+            options=StoreSettings(settings.s3_access_key, settings.s3_secret_key, settings.s3_ca_file),
         )
     )
     sealer = Sealer.from_text(settings.seal_keys)

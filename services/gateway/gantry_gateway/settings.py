@@ -35,6 +35,8 @@ class GatewaySettings(BaseSettings):
     tiers: str = ""
     s3_access_key: str = ""
     s3_secret_key: str = ""
+    # PEM file of a private certificate authority in front of the object store.
+    s3_ca_file: str = ""
     index_dsn: str
     redis_url: str
     # `id:hex,id:hex`; the first seals, all open.

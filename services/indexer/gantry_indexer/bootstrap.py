@@ -47,7 +47,7 @@ def make_parts(settings: IndexerSettings) -> Parts:
     sealer = Sealer.from_text(settings.seal_keys)
     store = open_tiers(
         *(settings.store_url, settings.store_id, parse_tiers(settings.tiers, settings.store_id)),
-        options=StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key),
+        options=StoreSettings(settings.s3_access_key, settings.s3_secret_key, settings.s3_ca_file),
     )
     pool = open_pool(settings.index_dsn, purpose=Purpose.WRITE, application_name="gantry-indexer")
     indexer = ChunkIndexer(

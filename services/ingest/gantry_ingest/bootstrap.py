@@ -82,7 +82,7 @@ async def build_worker(settings: IngestSettings) -> WorkerParts:
     tiers = parse_tiers(settings.tiers, settings.store_id)
 
     def open_objects() -> ObjectStore:
-        options = StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key)
+        options = StoreSettings(settings.s3_access_key, settings.s3_secret_key, settings.s3_ca_file)
         return CorrectedObjects(open_tiers(settings.store_url, settings.store_id, tiers, options=options))
 
     receiver = Receiver(

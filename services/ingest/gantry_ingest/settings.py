@@ -57,6 +57,8 @@ class IngestSettings(BaseSettings):
     tiers: str = ""
     s3_access_key: str = ""
     s3_secret_key: str = ""
+    # PEM file of a private certificate authority in front of the object store.
+    s3_ca_file: str = ""
     redis_url: str
     # `id:hex,id:hex`; the first seals, all open.
     seal_keys: str

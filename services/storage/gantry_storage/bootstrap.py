@@ -105,7 +105,7 @@ def make_parts(
     sealer = Sealer.from_text(settings.seal_keys)
     tiers = parse_tiers(settings.tiers, settings.store_id)
     if store is None:
-        options = StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key)
+        options = StoreSettings(settings.s3_access_key, settings.s3_secret_key, settings.s3_ca_file)
         store = open_tiers(settings.store_url, settings.store_id, tiers, options=options)
     pool = open_pool(settings.index_dsn, application_name="gantry-storage")
     publisher = IndexPublisher(settings.redis_url, sealer)
@@ -208,5 +208,6 @@ def _replica(settings: StorageSettings) -> ObjectStore | None:
     options = StoreSettings(
         access_key=settings.replica_s3_access_key or settings.s3_access_key,
         secret_key=settings.replica_s3_secret_key or settings.s3_secret_key,
+        ca_file=settings.s3_ca_file,
     )
     return open_store(settings.replica_store_url, options=options)

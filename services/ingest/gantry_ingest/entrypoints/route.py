@@ -63,7 +63,7 @@ async def _serve(settings: IngestSettings, routes: Routes) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     sealer = Sealer.from_text(settings.seal_keys)
-    options = StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key)
+    options = StoreSettings(settings.s3_access_key, settings.s3_secret_key, settings.s3_ca_file)
     tiers = parse_tiers(settings.tiers, settings.store_id)
     store = CorrectedObjects(open_tiers(settings.store_url, settings.store_id, tiers, options=options))
     pool = open_pool(settings.index_dsn, purpose=Purpose.READ, application_name="gantry-router")

@@ -45,7 +45,7 @@ async def watch_bucket(store: ObjectStore, settings: BucketSettings) -> list[Che
 
 
 async def _run(settings: StorageSettings, *, change: bool) -> list[Check]:
-    options = StoreSettings(access_key=settings.s3_access_key, secret_key=settings.s3_secret_key)
+    options = StoreSettings(settings.s3_access_key, settings.s3_secret_key, settings.s3_ca_file)
     store = open_store(settings.store_url, options=options)
     try:
         wanted = BucketSettings()
