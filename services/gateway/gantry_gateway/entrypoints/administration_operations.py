@@ -34,7 +34,20 @@ def _operation(
 
 
 ADMINISTRATION: Mapping[str, Mapping[str, Operation]] = {
-    amendments.PATH: {"get": _operation("What was decided about a study", "partition")},
+    amendments.PATH: {
+        "get": _operation("What was decided about a study", "partition"),
+        "post": _operation("Correct, move, reject or hide", "partition", later=True, takes=True),
+    },
+    amendments.UNDO_PATH: {
+        "post": _operation("Undo a decision about a study", "partition", "revision", "reason", later=True)
+    },
+    amendments.PATIENT_PATH: {
+        "get": _operation("What was decided about a patient", "partition", "patient", "issuer"),
+        "post": _operation("Correct or merge a patient", "partition", later=True, takes=True),
+    },
+    amendments.PATIENT_UNDO_PATH: {
+        "post": _operation("Undo a decision about a patient", "partition", later=True, takes=True)
+    },
     amendments.RESTORE_PATH: {
         "post": _operation("Undo deletions of a study", "partition", "revision", "reason", later=True)
     },
