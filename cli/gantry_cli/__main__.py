@@ -9,6 +9,7 @@ import sys
 from gantry_dicom.errors import GantryError
 
 from gantry_cli import exits
+from gantry_cli.amending_arguments import STUDY_DECISIONS
 from gantry_cli.arguments import parser
 from gantry_cli.options import StackOptions
 from gantry_cli.terminal import complain
@@ -143,6 +144,14 @@ def _talk(options: argparse.Namespace) -> int:
             if options.action == "recall":
                 return retention.recall(access, options)
             return retention.purge(access, options)
+        case "study" if options.action in STUDY_DECISIONS:
+            from gantry_cli import amending
+
+            return amending.study(access, options)
+        case "patient":
+            from gantry_cli import amending
+
+            return amending.patient(access, options)
         case "study":
             from gantry_cli import studies
 

@@ -6,6 +6,7 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gantry_cli.amending_arguments import add_amendments, add_patients
 from gantry_cli.backup.arguments import add_backup, add_restore, restore_parents
 from gantry_cli.options import DEFAULT_STATE, STORES
 from gantry_cli.retention_arguments import add_purge, add_retention_commands
@@ -36,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     _clients(commands.add_parser("client", help="programs with an account of their own"), shared)
     _entities(commands.add_parser("ae", help="application entities of DICOM networking"), shared)
     _routes(commands.add_parser("route", help="what arrived and is sent on by rules"), shared)
-    _studies(commands.add_parser("study", help="what was deleted, and how it comes back"), shared)
+    _studies(commands.add_parser("study", help="what is decided about a study, and undone"), shared)
+    add_patients(commands.add_parser("patient", help="patients that are one and the same"), shared)
     add_retention_commands(commands, shared)
     add_upkeep_commands(commands, shared, _moment)
     _dimse(commands.add_parser("dimse", help="what devices meet at the DIMSE port"), shared)
@@ -205,6 +207,7 @@ def _studies(parser: argparse.ArgumentParser, shared: list[argparse.ArgumentPars
         one.add_argument("--url", metavar="URL", help="root of the gateway (default: the stack of --state)")
     restore.add_argument("--revision", type=_count, metavar="N", help="only that deletion (default: all)")
     restore.add_argument("--reason", required=True, metavar="TEXT", help="kept with the decision")
+    add_amendments(actions, shared)
     add_purge(actions, shared)
     add_reconcile(actions, shared, _moment)
 
