@@ -188,16 +188,14 @@ def test_what_is_no_association_request_is_dismissed(listener):
 
 
 def test_beyond_the_limit_an_association_is_rejected_at_once_and_idle_ones_end(start_listener):
-    listener = start_listener(maximum_associations=2, reserved_associations=0, idle_seconds=3)
+    listener = start_listener(maximum_associations=2, reserved_associations=0, idle_seconds=8)
     entity = AE("BUSY")
     entity.add_requested_context("1.2.840.10008.1.1")
     held = [entity.associate(listener.peer.host, listener.peer.port, ae_title="GANTRY") for _ in range(2)]
-    assert all(association.is_established for association in held)
-    # The loop of a worker publishes its count after the hand-over; the next one sees both.
-    started = time.monotonic()
     extra = entity.associate(listener.peer.host, listener.peer.port, ae_title="GANTRY")
+    # Both are there still: it was not told no because it had to wait for one of them to end.
+    assert all(association.is_established for association in held)
     assert extra.is_rejected
-    assert time.monotonic() - started < 2
 
     def one_more():
         association = entity.associate(listener.peer.host, listener.peer.port, ae_title="GANTRY")
@@ -206,7 +204,7 @@ def test_beyond_the_limit_an_association_is_rejected_at_once_and_idle_ones_end(s
             return True
         return False
 
-    wait_for(one_more, "an idle association to end", 15)
+    wait_for(one_more, "an idle association to end", 40)
 
 
 def test_one_title_cannot_take_every_association(start_listener):
