@@ -4,7 +4,6 @@ import asyncio
 import signal
 import socket
 import struct
-import time
 from dataclasses import replace
 
 import pytest
