@@ -222,6 +222,14 @@ async def test_old_backups_go_and_the_log_that_only_they_needed(repository):
     assert [info.key async for info in repository.store.list(f"backups/{made[0].id}/")] == []
 
 
+async def test_the_newest_base_backup_stays_however_old_it_is(repository):
+    base = BaseFacts("42", SEGMENT.format(3), MOMENT.isoformat())
+    made = [await put_backup(repository, n, base=base if n == 1 else None) for n in range(5)]
+    await wal.archive(repository.store, WRITING, "42", SEGMENT.format(3), b"log")
+    gone, files = await forget(repository, 2)
+    assert (gone, files) == ([made[0].id, made[2].id], 0)
+
+
 def test_a_stack_archives_its_log_when_it_was_told_to(tmp_path):
     assert wal.archive_settings(tmp_path) == {}
     remember(tmp_path, str(tmp_path / "repo"), WRITING, archive_wal=False)

@@ -68,6 +68,19 @@ async def test_everything_is_copied_once_and_then_only_what_is_new(source, targe
     assert await keys_of(target) == await keys_of(source)
 
 
+async def test_a_copy_that_is_brought_back_leaves_alone_what_the_bucket_in_use_has(source, target):
+    """What was acknowledged and has no manifest yet is led to by the journal alone."""
+    await put_batch(source, b"copied")
+    batch = new_batch_id()
+    await target.put(object_key("main", batch, 1), META + b"just stored")
+    await write_journal(target, JournalEntry(batch=batch, partition="main"), SEALER)
+    await source.put("a/main/amendment", b"as it was once")
+    await target.put("a/main/amendment", b"as it is now")
+    await BucketCopy(source, target, SEALER, into_use=True).run()
+    assert await keys_of(target) >= {journal_key(batch), object_key("main", batch, 1), *await keys_of(source)}
+    assert await target.get("a/main/amendment") == b"as it is now"
+
+
 async def test_a_damaged_object_is_named_and_its_bytes_do_not_get_into_the_copy(source, target):
     good, bad = await put_batch(source, b"good", b"bad")
     await source.put(bad, META + b"BAD")

@@ -39,6 +39,10 @@ def stack(tmp_path_factory):
         "GANTRY_POLICY": "rules",
         "GANTRY_ACCESS_LOG_FOLDER": str(folder / "access"),
         "GANTRY_HTTP_WORKERS": "2",
+        # What is stored while Redis is thought to be down waits for the sweeper.
+        "GANTRY_LEASE_SECONDS": "8",
+        "GANTRY_SWEEP_MARGIN_SECONDS": "1",
+        "GANTRY_SWEEP_SECONDS": "1",
     }
     with Stack(folder, environment=rules) as running:
         yield running

@@ -57,7 +57,12 @@ def stack(tmp_path_factory, issuer):
                 await store.close()
 
         asyncio.run(publish())
-        wait_for(lambda: store_all(peer_of(running, "STEADY"), [item(99)]) == [0], "the rules", 30)
+        # Every worker reads the rules for itself.
+        wait_for(
+            lambda: all(store_all(peer_of(running, "STEADY"), [item(99)]) == [0] for _ in range(8)),
+            "the rules",
+            30,
+        )
         yield running
 
 
@@ -118,15 +123,20 @@ def associate(stack, title, reports=None, **more):
     entity = AE(title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
     entity.add_requested_context(COMMITMENT)
-    association = entity.associate(
-        stack.peer.host,
-        stack.peer.port,
-        ae_title="GANTRY",
-        ext_neg=[build_role(COMMITMENT, scu_role=True, scp_role=False), *more.pop("ext_neg", ())],
-        evt_handlers=reports.handlers if reports else [],
-    )
-    assert association.is_established
-    return association
+    negotiation = [build_role(COMMITMENT, scu_role=True, scp_role=False), *more.pop("ext_neg", ())]
+
+    def attempt():
+        association = entity.associate(
+            stack.peer.host,
+            stack.peer.port,
+            ae_title="GANTRY",
+            ext_neg=negotiation,
+            evt_handlers=reports.handlers if reports else [],
+        )
+        return association if association.is_established else None
+
+    # A worker that has not read the rules yet says so, and the device comes again.
+    return wait_for(attempt, "an association", 30)
 
 
 def ask(association, document, action=1, instance=INSTANCE):

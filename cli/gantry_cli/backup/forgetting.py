@@ -7,13 +7,16 @@ from gantry_cli.backup.wal import WAL_PREFIX, obsolete
 
 
 async def forget(repository: Repository, keep: int) -> tuple[list[str], int]:
-    """Keep the newest so many backups; returns the ids of the others and how many files of the log went.
+    """Keep the newest so many backups, and the newest with a base; returns what went: ids, files of the log.
 
     The log is kept from the oldest base backup that stays; of a cluster without one all of it stays. A
     manifest goes first: a run that is cut off leaves no backup that looks whole and is not.
     """
     found = await list_backups(repository)
-    gone, kept = found[:-keep], found[-keep:]
+    # Without a base backup its log is of no use: the newest of each cluster stays, however old it is.
+    bases = {each.base.system: each.id for each in found if each.base}
+    kept = [each for each in found if each in found[-keep:] or each.id in bases.values()]
+    gone = [each for each in found if each not in kept]
     for manifest in gone:
         folder = f"{BACKUPS_PREFIX}{manifest.id}/"
         await repository.store.delete(f"{folder}manifest.json")

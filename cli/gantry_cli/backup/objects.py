@@ -89,13 +89,19 @@ class BucketCopy:
         links: bool = False,
         check: bool = False,
         leave_out: Iterable[str] = (),
+        into_use: bool = False,
     ) -> None:
+        """``into_use``: the target is a bucket that serves, and may hold what the copy never had.
+
+        Then nothing of it is deleted or overwritten: its journal leads to objects that were acknowledged.
+        """
         self._source = source
         self._target = target
         self._sealer = sealer
         self._links = links
         self._check = check
         self._leave_out = tuple(leave_out)
+        self._into_use = into_use
         self._slots = asyncio.Semaphore(PARALLEL)
         self._report = CopyReport(datetime.now(UTC))
 
@@ -108,6 +114,8 @@ class BucketCopy:
                 await self._copy_records(prefix)
         await self._copy_journal()
         await self._copy_manifests()
+        if self._into_use:
+            return report
         await self._forget_passing()
         last = {"began": report.began.isoformat(), "ended": (await self._source.now()).isoformat()}
         await self._target.put(LAST_KEY, json.dumps(last).encode())
@@ -118,7 +126,10 @@ class BucketCopy:
         stale = []
         async for info in self._source.list(prefix):
             copied = there.get(info.key)
-            if copied is None or copied.size != info.size or copied.last_modified < info.last_modified:
+            is_other = copied is not None and (
+                copied.size != info.size or copied.last_modified < info.last_modified
+            )
+            if copied is None or (is_other and not self._into_use):
                 stale.append(info.key)
         await _each(stale, self._copy_record)
 

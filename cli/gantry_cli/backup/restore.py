@@ -290,7 +290,9 @@ def _bring_objects(runner: asyncio.Runner, target: Target, environment: dict[str
     settings = StoreSettings.from_environment(environment)
     store = open_store(environment["GANTRY_STORE_URL"], options=settings)
     sealer = Sealer.from_text(environment["GANTRY_SEAL_KEYS"])
-    copying = BucketCopy(target.objects, store, sealer, links=target.links, leave_out=target.leave_out)
+    copying = BucketCopy(
+        target.objects, store, sealer, links=target.links, leave_out=target.leave_out, into_use=True
+    )
     report = runner.run(copying.run())
     runner.run(store.close())
     say(f"Bucket: {report.objects} objects of {report.manifests} batches, {report.records} records")

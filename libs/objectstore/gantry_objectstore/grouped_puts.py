@@ -104,7 +104,8 @@ class GroupedPuts:
                 self._names.sync([directory])
             except OSError as error:
                 for put in named:
-                    if put.path.parent == directory and put.error is None:
+                    # Not where the folder itself is what could not be made.
+                    if put.path.parent == directory and (put.error is None or directory.is_dir()):
                         put.error = error
         for put in group:
             _clear(put)

@@ -129,7 +129,8 @@ class WebClient:
 
     def search(self, path: str, **params: str | int | Sequence[str]) -> list[Json]:
         """Return the matches of a QIDO-RS search; ``path`` like ``/studies``. Raises ``BadAnswer``."""
-        answer = self.http.get(self.base_url + path, params=params, headers={"Accept": DICOM_JSON})
+        # An empty mapping would take away a query that is in the path.
+        answer = self.http.get(self.base_url + path, params=params or None, headers={"Accept": DICOM_JSON})
         if answer.status_code == 204:
             return []
         found = self.checked(answer).json()

@@ -182,10 +182,10 @@ class Scrub:
 
     async def _may_be_absent(self, line: Reception, row: ObjectRow | None) -> bool:
         """Whether nobody was told that the object is there, or a purge destroyed it."""
-        if line.outcome == Outcome.OUTCOME_UNANSWERED:
-            return True
         if row is not None and row.is_shown:
             return False
+        if line.outcome == Outcome.OUTCOME_UNANSWERED:
+            return True
         return bool(await self._index.destroyed_among([line.object_key]))
 
     def _count(self, outcome: str) -> None:

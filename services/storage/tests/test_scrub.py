@@ -155,8 +155,11 @@ async def test_what_is_gone_is_found_unless_nobody_was_told_of_it_or_it_was_purg
     rows.destroyed = frozenset({keys[2]})
     assert await found_by(scrub, key) == [(Kind.OBJECT_MISSING, keys[0]), (Kind.OBJECT_MISSING, keys[1])]
     unanswered, keys = await stored(outcome=Outcome.OUTCOME_UNANSWERED)
-    await store.delete(keys[0])
-    assert await found_by(scrub, unanswered) == []
+    for gone in keys[:2]:
+        await store.delete(gone)
+    del rows[keys[0]]
+    # It has been indexed all the same: it is seen, so it must be there.
+    assert await found_by(scrub, unanswered) == [(Kind.OBJECT_MISSING, keys[1])]
 
 
 async def test_what_has_no_verdict_is_found_unless_the_journal_leads_to_it(
