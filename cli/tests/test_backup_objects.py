@@ -68,6 +68,18 @@ async def test_everything_is_copied_once_and_then_only_what_is_new(source, targe
     assert await keys_of(target) == await keys_of(source)
 
 
+async def test_what_could_not_be_copied_is_copied_once_it_is_mended(source, target):
+    _, bad = await put_batch(source, b"good", b"bad")
+    await source.put(bad, META + b"BAD")
+    assert (await BucketCopy(source, target, SEALER).run()).damaged == [bad]
+    assert (await BucketCopy(source, target, SEALER).run()).damaged == [bad]
+    await source.put(bad, META + b"bad")
+    report = await BucketCopy(source, target, SEALER).run()
+    assert (report.damaged, report.objects) == ([], 1)
+    assert await target.get(bad) == META + b"bad"
+    assert (await BucketCopy(source, target, SEALER).run()).objects == 0
+
+
 async def test_a_copy_that_is_brought_back_leaves_alone_what_the_bucket_in_use_has(source, target):
     """What was acknowledged and has no manifest yet is led to by the journal alone."""
     await put_batch(source, b"copied")

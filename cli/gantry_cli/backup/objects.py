@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -70,6 +70,8 @@ class CopyReport:
     deleted: int = 0
     missing: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    # Manifests whose objects are not all in the copy: they are looked at again by the next run.
+    again: list[str] = field(default_factory=list)
 
 
 class BucketCopy:
@@ -108,16 +110,21 @@ class BucketCopy:
     async def run(self) -> CopyReport:
         """Bring the copy up to date. Raises ``Unavailable`` when either store goes away."""
         report = self._report = CopyReport(await self._source.now())
+        again = await _to_look_at_again(self._target)
         names = [f"{name}/" for name in sorted(await self._source.list_folders(""))]
         for prefix in names:
             if prefix not in _ORDERED and prefix not in self._leave_out:
                 await self._copy_records(prefix)
         await self._copy_journal()
-        await self._copy_manifests()
+        await self._copy_manifests(again)
         if self._into_use:
             return report
         await self._forget_passing()
-        last = {"began": report.began.isoformat(), "ended": (await self._source.now()).isoformat()}
+        last = {
+            "began": report.began.isoformat(),
+            "ended": (await self._source.now()).isoformat(),
+            "again": report.again,
+        }
         await self._target.put(LAST_KEY, json.dumps(last).encode())
         return report
 
@@ -157,14 +164,17 @@ class BucketCopy:
             await _each([each for each in wanted if each not in there], self._copy_unlisted)
             await self._copy_record(key)
 
-    async def _copy_manifests(self) -> None:
+    async def _copy_manifests(self, again: Set[str]) -> None:
         async for day in self._days():
             there = {info.key async for info in self._target.list(day)}
             keys = [info.key async for info in self._source.list(day)]
-            for key in sorted(key for key in keys if self._check or key not in there):
+            for key in sorted(key for key in keys if self._check or key not in there or key in again):
+                failed = len(self._report.damaged) + len(self._report.missing)
                 manifest = await read_manifest(self._source, key, self._sealer)
                 lines = [line for line in manifest.receptions if line.outcome != Outcome.OUTCOME_REFUSED]
                 await _each(lines, self._recopy_line if key in there else self._copy_line)
+                if len(self._report.damaged) + len(self._report.missing) > failed:
+                    self._report.again.append(key)
                 if key not in there:
                     await self._copy_record(key)
                     self._report.manifests += 1
@@ -211,6 +221,7 @@ class BucketCopy:
                     self._report.missing.append(key)
                 return
             if await self._written(key) != digest:
+                await self._target.delete(key)
                 self._report.damaged.append(key)
                 return
         self._report.objects += 1
@@ -255,6 +266,14 @@ async def last_copied(store: ObjectStore) -> datetime | None:
         return None
     except (ValueError, KeyError) as error:
         raise BadRequest("the copy does not say when it was made") from error
+
+
+async def _to_look_at_again(store: ObjectStore) -> Set[str]:
+    """Return the manifests of which the last run could not copy everything."""
+    try:
+        return set(json.loads(await store.get(LAST_KEY)).get("again", ()))
+    except (NotFound, ValueError):
+        return set()
 
 
 def _digest_of(data: Buffer, line: Reception) -> str | None:

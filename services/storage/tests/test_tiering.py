@@ -17,6 +17,7 @@ from gantry_objectstore.store import open_store
 from gantry_objectstore.tiers import TieredStore
 from gantry_storage.retention.policies import Move, Retention, StudyFacts, destination
 from gantry_storage.retention.purging import Orderer
+from gantry_storage.tiering import moving
 from gantry_storage.tiering.moving import Mover
 from gantry_storage.tiering.planning import MovePlanner
 from gantry_testing.index_records import index_record
@@ -127,6 +128,28 @@ async def test_what_is_not_whole_stays_and_what_became_bad_is_not_let_go_of(arch
     store.wait(8 * 86_400)
     assert await archive.mover.let_go() == 1
     assert await archive.hot.get(archive.keys[0]) == whole
+
+
+async def test_a_copy_that_a_recall_counts_on_is_not_let_go_of_whenever_it_comes(archive, store, monkeypatch):
+    """Another process may bring a study back while this one reads the copy that was to stay."""
+    await archive.move()
+    store.wait(8 * 86_400)
+    other = archive.mover_with(archive.apply)
+    real = moving._is_whole
+    recalled = []
+
+    async def is_whole(place, line):
+        if not recalled:
+            recalled.append(line.object_key)
+            await other.recall("main", archive.study_uid, ADMIN)
+        return await real(place, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "_is_whole", is_whole)
+        assert await archive.mover.let_go() >= 1
+    assert await archive.places() == {"primary"}
+    assert "hot" in await archive.lies_in()
+    assert len(await archive.bytes()) == 3
 
 
 async def test_a_store_that_keeps_something_else_is_not_trusted(archive, monkeypatch):

@@ -175,14 +175,14 @@ async def serve(parts: Parts) -> None:
 
 
 async def retain(parts: Parts) -> None:
-    """Carry out the retention policies, if there are any."""
-    if parts.retention.runs and await is_ours(parts.lock):
+    """Carry out the retention policies, if there are any; what destroys goes on in one process only."""
+    if parts.retention.runs and await parts.lock.hold():
         await parts.retention.planner.run()
 
 
 async def move(parts: Parts) -> None:
     """Move what the retention file says is cold, and let go of what earlier moves left behind."""
-    if await is_ours(parts.lock):
+    if await parts.lock.hold():
         await parts.retention.mover.let_go()
         if parts.retention.runs:
             await parts.retention.moves.run()
@@ -190,7 +190,7 @@ async def move(parts: Parts) -> None:
 
 async def resume_purges(parts: Parts) -> None:
     """Take up purges that were interrupted."""
-    if await is_ours(parts.lock):
+    if await parts.lock.hold():
         await parts.retention.purging.resume()
 
 

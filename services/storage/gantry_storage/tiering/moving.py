@@ -120,7 +120,8 @@ class Mover:
             is_over = False
             if age >= self._grace:
                 try:
-                    is_over = await self._let_go_of(parse_moving_key(info.key))
+                    async with self._turn:
+                        is_over = await self._let_go_of(parse_moving_key(info.key))
                 except Unavailable:
                     raise
                 except GantryError as error:
@@ -191,6 +192,10 @@ class Mover:
             kept = self._stores.get(where[key])
             if kept is None or not await _is_whole(kept, lines[key]):
                 raise CannotProcess("the copy that is to stay is not whole")
+            # Reading takes its time. Whoever has moved it meanwhile counts on another copy.
+            now = locations(await read_history(self._store, self._sealer, place.partition, place.scope))
+            if now[key] != where[key]:
+                raise CannotProcess("the study was moved again meanwhile")
             for store_id, store in self._stores.items():
                 if store_id != where[key]:
                     await destroy(store, key)
