@@ -186,14 +186,20 @@ async def restore(request: Request) -> Response:
 def amendment_routes() -> list[Route]:
     """Return the routes of amendments."""
     return [
-        TemplateRoute(PATH, list_amendments, methods=["GET"]),
-        TemplateRoute(PATH, amend, methods=["POST"]),
+        TemplateRoute(PATH, _list_or_amend, methods=["GET", "POST"]),
         TemplateRoute(RESTORE_PATH, restore, methods=["POST"]),
         TemplateRoute(UNDO_PATH, undo, methods=["POST"]),
-        TemplateRoute(PATIENT_PATH, list_of_patient, methods=["GET"]),
-        TemplateRoute(PATIENT_PATH, amend_patient, methods=["POST"]),
+        TemplateRoute(PATIENT_PATH, _list_or_amend_patient, methods=["GET", "POST"]),
         TemplateRoute(PATIENT_UNDO_PATH, undo_of_patient, methods=["POST"]),
     ]
+
+
+async def _list_or_amend(request: Request) -> Response:
+    return await (amend(request) if request.method == "POST" else list_amendments(request))
+
+
+async def _list_or_amend_patient(request: Request) -> Response:
+    return await (amend_patient(request) if request.method == "POST" else list_of_patient(request))
 
 
 async def _made(
