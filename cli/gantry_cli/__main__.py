@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
 
 from gantry_dicom.errors import GantryError
 
@@ -13,6 +14,24 @@ from gantry_cli.amending_arguments import STUDY_DECISIONS
 from gantry_cli.arguments import parser
 from gantry_cli.options import StackOptions
 from gantry_cli.terminal import complain
+
+# Modules whose ``run`` answers a command that talks to an archive.
+_TALKING = {
+    "user": "accounts",
+    "client": "accounts",
+    "ae": "accounts",
+    "route": "routes",
+    "hold": "hold",
+    "retention": "retention",
+    "certificate": "certificate",
+    "capacity": "capacity",
+    "findings": "findings",
+    "quarantine": "quarantine",
+    "conflicts": "conflicts",
+    "study": "studies",
+    "dimse": "dimse",
+    "audit": "audit",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,38 +121,6 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli.conformance import runner
 
             return runner.run(access, options.url, options.only, as_json=options.json)
-        case "route":
-            from gantry_cli import routes
-
-            return routes.run(access, options)
-        case "hold":
-            from gantry_cli import hold
-
-            return hold.run(access, options)
-        case "retention":
-            from gantry_cli import retention
-
-            return retention.run(access, options)
-        case "certificate":
-            from gantry_cli import certificate
-
-            return certificate.run(access, options)
-        case "capacity":
-            from gantry_cli import capacity
-
-            return capacity.run(access, options)
-        case "findings":
-            from gantry_cli import findings
-
-            return findings.run(access, options)
-        case "quarantine":
-            from gantry_cli import quarantine
-
-            return quarantine.run(access, options)
-        case "conflicts":
-            from gantry_cli import conflicts
-
-            return conflicts.run(access, options)
         case "study" if options.action == "reconcile":
             from gantry_cli import findings
 
@@ -152,21 +139,8 @@ def _talk(options: argparse.Namespace) -> int:
             from gantry_cli import amending
 
             return amending.patient(access, options)
-        case "study":
-            from gantry_cli import studies
-
-            return studies.run(access, options)
-        case "dimse":
-            from gantry_cli import dimse
-
-            return dimse.run(access, options)
-        case "audit":
-            from gantry_cli import audit
-
-            return audit.run(access, options)
-    from gantry_cli import accounts
-
-    return accounts.run(access, options)
+    module = import_module(f"gantry_cli.{_TALKING[options.command]}")
+    return int(module.run(access, options))
 
 
 if __name__ == "__main__":

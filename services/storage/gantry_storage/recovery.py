@@ -1,8 +1,9 @@
 """The manifest of a batch whose receiver is gone: what is in the store, and what the gate says of it.
 
-Whether an instance was acknowledged died with its receiver. What passes the gate may have
-been, so it counts as acknowledged; what does not pass was never acknowledged, because the
-receivers use the same gate before they put.
+Whether an instance was acknowledged died with its receiver, so whatever lies there counts as
+acknowledged: the receivers use the same gate before they put. What does not pass it now was
+damaged since, by a store that lost power, or was let in by an older gate. It is not dropped: the
+indexer tries it alone and quarantines it, with the reason, for people to decide.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ log = get_logger(__name__)
 
 # Objects of a batch examined at a time; each may be tens of megabytes in memory.
 PARALLEL = 4
-# Warning of a line whose object could not be examined; the indexer will say why.
+# Warning of a line whose object did not pass the gate; the indexer will say why.
 GATE_FAILED = "gate-failed"
 
 
@@ -109,14 +110,12 @@ class Recovery:
             except Unavailable:
                 raise
             except Refused as refused:
-                line.outcome = Outcome.OUTCOME_REFUSED
-                line.refusal = refused.reason.reason
+                log.error("object_refused_after_all", object_key=info.key, reason=refused.reason.reason)  # noqa: TRY400 - the reason says all
+                line.warnings.extend((GATE_FAILED, refused.reason.reason))
             except Exception:
-                # It may have been acknowledged, so it is not dropped: the indexer tries it
-                # alone, and quarantines it.
                 log.exception("object_examination_failed", object_key=info.key)
                 line.warnings.append(GATE_FAILED)
-        EXAMINED.labels(Outcome.Name(line.outcome).removeprefix("OUTCOME_").lower()).inc()
+        EXAMINED.labels("failed" if GATE_FAILED in line.warnings else "whole").inc()
         return line
 
 

@@ -79,6 +79,22 @@ async def test_poison_ends_in_quarantine_and_lets_the_journal_go(
     await gone()
 
 
+async def test_what_was_damaged_after_its_acknowledgement_ends_in_quarantine(
+    gone, store, front, database, processes
+):
+    """A store that acknowledges from memory may lose power before the sweeper looks."""
+    good, bad = await front.store(1, 2)
+    await front.die()
+    whole = await store.get(bad.object_key)
+    await store.put(bad.object_key, whole[:-3])
+    processes("gantry_storage", "worker", **QUICK)
+    processes("gantry_indexer", "worker")
+    processes("gantry_indexer", "consume")
+    await gone()
+    rows = await database.fetch("SELECT object_key, state FROM reception ORDER BY object_key")
+    assert [tuple(row) for row in rows] == [(good.object_key, 2), (bad.object_key, 5)]
+
+
 async def test_replay_restores_what_the_index_lost(indexed, store, front, database, processes):
     receptions = await front.store(*range(1, 81))
     await front.receiver.close()

@@ -154,6 +154,16 @@ async def test_nothing_goes_within_the_grace_unless_an_administrator_says_so(arc
     assert await archive.there() == []
 
 
+async def test_a_clock_that_has_jumped_ahead_ends_no_grace(archive, monkeypatch):
+    await archive.delete(days_ago=1)
+    a_year_on = time.time() + 365 * DAY
+    with monkeypatch.context() as patch:
+        patch.setattr(module.time, "time", lambda: a_year_on)
+        with pytest.raises(NotFound):
+            await archive.purge()
+    assert len(await archive.there()) == 3
+
+
 async def test_what_was_not_deleted_or_was_restored_stays(archive):
     with pytest.raises(NotFound):
         await archive.purge(without_grace=True)

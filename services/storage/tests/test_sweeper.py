@@ -59,7 +59,7 @@ async def test_a_batch_with_a_manifest_is_left_alone_for_ever(parts, store, seal
     assert manifest.writer == ManifestWriter.MANIFEST_WRITER_RECEIVER
 
 
-async def test_what_the_gate_refuses_is_named_as_refused(parts, store, sealer, front):
+async def test_what_the_gate_refuses_by_now_was_acknowledged_all_the_same(parts, store, sealer, front):
     (good,) = await front.store(1)
     await front.die()
     broken = object_key("main", good.batch, 2)
@@ -69,9 +69,9 @@ async def test_what_the_gate_refuses_is_named_as_refused(parts, store, sealer, f
     manifest = await manifest_of(store, sealer, good.batch)
     assert [(line.object_key, line.outcome) for line in manifest.receptions] == [
         (good.object_key, ACKNOWLEDGED),
-        (broken, REFUSED),
+        (broken, ACKNOWLEDGED),
     ]
-    assert manifest.receptions[1].refusal == "truncated"
+    assert list(manifest.receptions[1].warnings) == ["gate-failed", "truncated"]
 
 
 async def test_an_object_that_breaks_the_gate_stays_acknowledged_and_spares_its_neighbours(

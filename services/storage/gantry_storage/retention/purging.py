@@ -107,7 +107,9 @@ class Purging:
                 finished += await self._finish_open(parse_purging_key(info.key)) or []
             history = await read_history(self._store, self._sealer, partition, scope)
             standing = tombstones(history)
-            latest = time.time() - (0 if without_grace else self._terms.grace.total_seconds())
+            # Of two clocks the one that is behind: one that has jumped ahead must not end a grace.
+            now = min(time.time(), (await self._store.now()).timestamp())
+            latest = now - (0 if without_grace else self._terms.grace.total_seconds())
             due = [
                 each
                 for each in history
