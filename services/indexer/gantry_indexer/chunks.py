@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -183,19 +183,11 @@ class ChunkIndexer:
     async def _commit_under(
         self, policy: ConflictPolicy, records: dict[int, InstanceRecord], result: ChunkResult
     ) -> None:
-        try:
-            verdicts = await self._writer.index_chunk(list(records.values()), policy=policy)
-        except Unavailable:
-            raise
-        except Exception as error:
-            if len(records) == 1:
-                result.poison[next(iter(records))] = error
-                return
-            log.warning("chunk_split", count=len(records), exc_info=error)
-            for position, record in records.items():
-                await self._commit_under(policy, {position: record}, result)
-            return
-        result.verdicts.update(zip(records, verdicts, strict=True))
+        async def commit(some: dict[int, InstanceRecord]) -> None:
+            verdicts = await self._writer.index_chunk(list(some.values()), policy=policy)
+            result.verdicts.update(zip(some, verdicts, strict=True))
+
+        await _spoiling_only_itself(commit, records, result)
 
     async def _renew_under(
         self,
@@ -204,23 +196,35 @@ class ChunkIndexer:
         shown_in: set[tuple[str, str]],
         result: ChunkResult,
     ) -> None:
-        try:
-            await self._writer.renew(list(records.values()), shown_in, policy=policy)
-        except Unavailable:
-            raise
-        except Exception as error:
-            if len(records) == 1:
-                result.poison[next(iter(records))] = error
-                return
-            log.warning("chunk_split", count=len(records), exc_info=error)
-            for position, record in records.items():
-                await self._renew_under(policy, {position: record}, shown_in, result)
+        async def renew(some: dict[int, InstanceRecord]) -> None:
+            await self._writer.renew(list(some.values()), shown_in, policy=policy)
+
+        await _spoiling_only_itself(renew, records, result)
 
     def _policy(self, record: InstanceRecord) -> ConflictPolicy:
         source = record.reception.source
         if {source.calling_ae_title, source.principal} & self._replacing_sources:
             return ConflictPolicy.REPLACE
         return ConflictPolicy.KEEP_FIRST
+
+
+async def _spoiling_only_itself(
+    write: Callable[[dict[int, InstanceRecord]], Awaitable[None]],
+    records: dict[int, InstanceRecord],
+    result: ChunkResult,
+) -> None:
+    """Write ``records`` together; when that fails, each alone, so that one spoils no other."""
+    try:
+        await write(records)
+    except Unavailable:
+        raise
+    except Exception as error:
+        if len(records) == 1:
+            result.poison[next(iter(records))] = error
+            return
+        log.warning("chunk_split", count=len(records), exc_info=error)
+        for position, record in records.items():
+            await _spoiling_only_itself(write, {position: record}, result)
 
 
 def _may_be_absent(reception: Reception, error: Exception) -> bool:
