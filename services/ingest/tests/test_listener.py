@@ -186,8 +186,12 @@ def test_what_is_no_association_request_is_dismissed(listener):
     assert echo(listener.peer) == 0
 
 
-def test_beyond_the_limit_an_association_is_rejected_at_once_and_idle_ones_end(start_listener):
-    listener = start_listener(maximum_associations=2, reserved_associations=0, idle_seconds=8)
+# With one worker, all of them are in its hands.
+@pytest.mark.parametrize("workers", [1, 2])
+def test_beyond_the_limit_an_association_is_rejected_at_once_and_idle_ones_end(start_listener, workers):
+    listener = start_listener(
+        maximum_associations=2, reserved_associations=0, idle_seconds=8, dimse_workers=workers
+    )
     entity = AE("BUSY")
     entity.add_requested_context("1.2.840.10008.1.1")
     held = [entity.associate(listener.peer.host, listener.peer.port, ae_title="GANTRY") for _ in range(2)]

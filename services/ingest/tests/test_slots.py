@@ -13,7 +13,7 @@ from gantry_ingest.settings import IngestSettings
 
 @pytest.fixture
 def descriptor():
-    descriptor = AssociationSlots.create(workers=2, entries=4)
+    descriptor = AssociationSlots.create(workers=2, most=4)
     yield descriptor
     os.close(descriptor)
 
@@ -30,10 +30,12 @@ def test_each_worker_sees_what_all_have(descriptor):
     assert (other.total(), other.of_title("CT1")) == (2, 1)
 
 
-def test_what_does_not_fit_harms_nobody_elses_row(descriptor):
+def test_one_too_many_is_seen_where_one_worker_has_all_and_what_does_not_fit_harms_no_other_row(descriptor):
     slots = AssociationSlots(descriptor, 2, 4)
+    slots.publish(0, ["FLOOD"] * 5)
+    assert slots.total() == 5
     slots.publish(0, ["FLOOD"] * 9)
-    assert slots.counts() == [4, 0]
+    assert slots.counts() == [5, 0]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from gantry_embedded.ports import free_port
 from gantry_messaging.connections import connect
-from gantry_objectstore.keys import object_key
 from gantry_storage.bootstrap import make_parts
 from gantry_storage.entrypoints.worker import clear_leftovers
-from gantry_testing.builders import file_of, identified
 
 QUICK = {
     "lease_seconds": "1.5",
@@ -25,12 +23,10 @@ QUICK = {
 
 
 async def test_acknowledged_instances_whose_messages_were_lost_are_indexed(
-    gone, indexed, store, front, database, processes
+    gone, indexed, front, database, processes
 ):
     receptions = await front.store(1, 2, 3)
     await front.die()
-    broken = object_key("main", receptions[0].batch, 4)
-    await store.put(broken, file_of(identified(4))[:-3])
     processes("gantry_storage", "worker", **QUICK)
     processes("gantry_indexer", "consume")
     await indexed(receptions)

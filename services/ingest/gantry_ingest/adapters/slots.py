@@ -17,27 +17,29 @@ class AssociationSlots:
 
     An entry stands for a calling AE title; 0 is free. The memory is an unlinked file whose
     descriptor the workers inherit. The peers of one association are counted right after it is
-    entered, so that of two that come at once in two workers both see both.
+    entered, so that of two that come at once in two workers both see both. A row has room for one
+    more than may be let in: whoever is one too many must be seen, also where one worker has all.
     """
 
-    def __init__(self, descriptor: int, workers: int, entries: int) -> None:
-        self._entries = entries
-        size = workers * entries * _ENTRY_BYTES
+    def __init__(self, descriptor: int, workers: int, most: int) -> None:
+        """``most`` associations may be let in."""
+        self._entries = most + 1
+        size = workers * self._entries * _ENTRY_BYTES
         shared = memoryview(mmap.mmap(descriptor, size + RATES_BYTES + workers))
         self._memory = shared[:size].cast("Q")
         self.rates = AssociationRates(shared[size : size + RATES_BYTES])
         self._serving = shared[size + RATES_BYTES :]
 
     @staticmethod
-    def create(workers: int, entries: int) -> int:
-        """Return the descriptor of new shared memory for ``workers`` rows of ``entries``."""
+    def create(workers: int, most: int) -> int:
+        """Return the descriptor of new shared memory for ``workers`` that let ``most`` in between them."""
         descriptor = os.memfd_create("association-slots", 0)
-        os.ftruncate(descriptor, workers * entries * _ENTRY_BYTES + RATES_BYTES + workers)
+        os.ftruncate(descriptor, workers * (most + 1) * _ENTRY_BYTES + RATES_BYTES + workers)
         os.set_inheritable(descriptor, True)
         return descriptor
 
     def publish(self, worker: int, calling_ae_titles: Collection[str]) -> None:
-        """Record which associations ``worker`` has; what does not fit into its row is left out."""
+        """Record which associations ``worker`` has; more than the one too many are left out."""
         entries = [_entry(title) for title in calling_ae_titles][: self._entries]
         row = worker * self._entries
         for n, entry in enumerate(entries + [0] * (self._entries - len(entries))):

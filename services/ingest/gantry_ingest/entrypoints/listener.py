@@ -40,9 +40,9 @@ class Listener:
         if tls_files is not None:
             tls_files.context()  # what cannot be used stops us here, not every worker again and again
             self._tls_socket = _listening(settings.dimse_host, settings.dimse_tls_port)
-        workers, entries = settings.dimse_workers, settings.maximum_associations
-        self._slots_descriptor = AssociationSlots.create(workers, entries)
-        self._slots = AssociationSlots(self._slots_descriptor, workers, entries)
+        workers, most = settings.dimse_workers, settings.maximum_associations
+        self._slots_descriptor = AssociationSlots.create(workers, most)
+        self._slots = AssociationSlots(self._slots_descriptor, workers, most)
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._started: dict[int, float] = {}
 
