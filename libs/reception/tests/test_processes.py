@@ -57,7 +57,8 @@ async def test_what_was_acknowledged_is_there_after_sigkill(store_url, sealer) -
 async def test_a_process_stopped_for_three_leases_acknowledges_nothing_that_a_sweep_would_lose(
     store_url, sealer
 ) -> None:
-    lease = 2.0
+    # Half of it is left to stop the process in: later its batch closes by itself.
+    lease = 4.0
     store = open_store(store_url)
     with child(store_url, lease, "pause") as process:
         word, key = process.stdout.readline().split()
